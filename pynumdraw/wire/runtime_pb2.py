@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pynumdraw.wire import serving_pb2 as pynumdraw_dot_wire_dot_serving__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpynumdraw/wire/runtime.proto\x12\x0epynumdraw.wire\x1a\x1cpynumdraw/wire/serving.proto\"\xa8\x01\n\x0cMetaGraphDef\x12\x45\n\rsignature_def\x18\x05 \x03(\x0b\x32..pynumdraw.wire.MetaGraphDef.SignatureDefEntry\x1aQ\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.pynumdraw.wire.SignatureDef:\x02\x38\x01\"z\n\x0b\x43onfigProto\x12$\n\x1cintra_op_parallelism_threads\x18\x02 \x01(\x05\x12$\n\x1cinter_op_parallelism_threads\x18\x05 \x01(\x05\x12\x1f\n\x17use_per_session_threads\x18\t \x01(\x08\"#\n\nRunOptions\x12\x15\n\rtimeout_in_ms\x18\x02 \x01(\x03\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"O\n\x10MonitoringConfig\x12;\n\x11prometheus_config\x18\x01 \x01(\x0b\x32 .pynumdraw.wire.PrometheusConfigb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpynumdraw/wire/runtime.proto\x12\x0epynumdraw.wire\x1a\x1cpynumdraw/wire/serving.proto\"\xa8\x01\n\x0cMetaGraphDef\x12\x45\n\rsignature_def\x18\x05 \x03(\x0b\x32..pynumdraw.wire.MetaGraphDef.SignatureDefEntry\x1aQ\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.pynumdraw.wire.SignatureDef:\x02\x38\x01\"z\n\x0b\x43onfigProto\x12$\n\x1cintra_op_parallelism_threads\x18\x02 \x01(\x05\x12$\n\x1cinter_op_parallelism_threads\x18\x05 \x01(\x05\x12\x1f\n\x17use_per_session_threads\x18\t \x01(\x08\"#\n\nRunOptions\x12\x15\n\rtimeout_in_ms\x18\x02 \x01(\x03\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"O\n\x10MonitoringConfig\x12;\n\x11prometheus_config\x18\x01 \x01(\x0b\x32 .pynumdraw.wire.PrometheusConfig\"%\n\x12HealthCheckRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xa9\x01\n\x13HealthCheckResponse\x12\x41\n\x06status\x18\x01 \x01(\x0e\x32\x31.pynumdraw.wire.HealthCheckResponse.ServingStatus\"O\n\rServingStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0f\n\x0bNOT_SERVING\x10\x02\x12\x13\n\x0fSERVICE_UNKNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,4 +46,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMETHEUSCONFIG']._serialized_end=458
   _globals['_MONITORINGCONFIG']._serialized_start=460
   _globals['_MONITORINGCONFIG']._serialized_end=539
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=541
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=578
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=581
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=750
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_start=671
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_end=750
 # @@protoc_insertion_point(module_scope)
