@@ -1,0 +1,761 @@
+"""The model store: a version is whole or absent, its number is used once, and everybody can read it."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pynumdraw.store import ModelStore, StoreError, main
+
+FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "variables/variables.data-00000-of-00001": b"weights" * 999}
+REPOSITORY = Path(__file__).parents[2]
+
+
+def fill(folder: Path) -> None:
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def publish(store: ModelStore, spoil: Callable[[Path], object] = lambda folder: None, **fields: object) -> int:
+    with store.next_version() as draft:
+        fill(draft.folder)
+        spoil(draft.folder)
+        draft.publish(fields)
+    return draft.number
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(tmp_path: Path, said: list[str]) -> ModelStore:
+    return ModelStore(tmp_path / "store", "digits", said.append)
+
+
+PRELUDE = f"""
+import os, sys, signal, time
+from pathlib import Path
+from pynumdraw import store as module
+from pynumdraw.store import ModelStore, StoreError
+root = Path(sys.argv[1])
+store = ModelStore(root, "digits")
+def publish():
+    with store.next_version() as draft:
+        for name, content in {FILES!r}.items():
+            (draft.folder / name).parent.mkdir(exist_ok=True)
+            (draft.folder / name).write_bytes(content)
+        draft.publish({{}})
+    return draft.number
+"""
+
+
+def child(program: str, *arguments: object, stdin: int | None = None) -> subprocess.Popen:
+    """A Python process that runs the program with `publish()` and `store` at hand."""
+    command = [sys.executable, "-c", PRELUDE + program, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def as_nobody(program: str, root: Path) -> str:
+    """What the program prints when user 65534 runs it."""
+    process = child("os.setgroups([]); os.setgid(65534); os.setuid(65534)\n" + program, root)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+@pytest.fixture
+def foreign(store, tmp_path_factory):
+    """A store with one version as another user meets it: to be read, not to be written."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    before = os.umask(0o077)
+    try:
+        publish(store)
+    finally:
+        os.umask(before)
+    for folder in store.root.parents:
+        if folder.is_relative_to(tmp_path_factory.getbasetemp().parent):  # pytest keeps its own folders to their owner
+            folder.chmod(0o755)
+        elif not folder.stat().st_mode & 0o001:
+            pytest.skip(f"{folder} is closed to other users")
+    return store
+
+
+# Publishing
+
+
+def test_a_published_version_is_listed_whole_and_tells_what_it_was_told(store):
+    assert store.versions() == []
+    assert publish(store, recipe="quick", metrics={"accuracy": 0.9931}) == 1
+    assert store.versions() == [1]
+    store.verify(1)
+    manifest = store.manifest(1)
+    assert (manifest["model"], manifest["version"], manifest["recipe"]) == ("digits", 1, "quick")
+    assert manifest["metrics"] == {"accuracy": 0.9931}
+    assert manifest["files"] == {n: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in FILES.items()}
+    assert json.loads((store.path(1) / "manifest.json").read_bytes()) == manifest
+
+
+def test_a_draft_has_no_integer_name_and_lies_on_the_same_volume(store):
+    with store.next_version() as draft:
+        assert draft.folder.parent == store.folder
+        assert not draft.folder.name.isdigit()
+        assert draft.folder.stat().st_dev == store.folder.stat().st_dev
+        assert store.versions() == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("loss is NaN"), KeyboardInterrupt(), SystemExit(143)], ids=lambda e: type(e).__name__)
+def test_a_failed_run_leaves_nothing_and_uses_no_number(store, error):
+    def fail(folder):
+        raise error
+
+    with pytest.raises(type(error)):
+        publish(store, fail)
+    assert sorted(os.listdir(store.folder)) == [".lock"]
+    assert publish(store) == 1
+
+
+def test_a_draft_that_is_not_published_is_removed(store):
+    with store.next_version() as draft:
+        fill(draft.folder)
+    assert not draft.folder.exists()
+    assert store.versions() == []
+
+
+def test_a_draft_publishes_once(store):
+    with store.next_version() as draft:
+        fill(draft.folder)
+        draft.publish({})
+        with pytest.raises(StoreError, match="version 1 was published already"):
+            draft.publish({})
+    store.verify(1)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o027], ids=oct)
+def test_modes_are_the_same_under_every_umask(store, mask):
+    before = os.umask(mask)
+    try:
+        publish(store)
+        store.place(1, store.root.parent / "pod")
+    finally:
+        os.umask(before)
+    for root in (store.root, store.root.parent / "pod"):
+        for path in [root, *root.rglob("*")]:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            assert mode == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_another_user_reads_and_verifies_what_was_published_under_a_narrow_umask(foreign):
+    assert as_nobody("store.verify(1); print(os.getuid(), store.versions())", foreign.root) == "65534 [1]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"version": 9}, "'version' is written by the store"),
+        ({"files": {}}, "'files' is written by the store"),
+        ({"metrics": {"ece": float("nan")}}, "cannot be written as JSON"),
+        ({"data": Path("train")}, "cannot be written as JSON"),
+    ],
+    ids=["own field", "files", "nan", "no JSON"],
+)
+def test_a_manifest_that_cannot_be_is_refused_and_no_version_written(store, fields, why):
+    with pytest.raises(StoreError, match=why):
+        publish(store, **fields)
+    assert os.listdir(store.folder) == [".lock"]
+
+
+def _link(folder: Path) -> None:
+    (folder / "variables/more").symlink_to("/etc/hostname")
+
+
+def _folder_link(folder: Path) -> None:
+    (folder / "assets").symlink_to("/etc", target_is_directory=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda folder: (folder / "saved_model.pb").unlink(), "holds no saved_model.pb"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json, which is the store's to write"),
+        (_link, "variables/more is a link or a device"),
+        (_folder_link, "assets is a link or a device"),
+        (lambda folder: os.mkfifo(folder / "pipe"), "pipe is a link or a device"),
+    ],
+    ids=["no graph", "own manifest", "link", "link to a folder", "pipe"],
+)
+def test_a_folder_that_is_no_saved_model_is_not_published(store, spoil, why):
+    with pytest.raises(StoreError, match=why):
+        publish(store, spoil)
+    assert store.versions() == []
+    assert os.listdir(store.folder) == [".lock"]
+
+
+def test_the_last_rename_never_overwrites_a_version_that_appeared_meanwhile(store):
+    def appear(folder):
+        store.path(1).mkdir()
+        (store.path(1) / "saved_model.pb").write_bytes(b"somebody else's")
+
+    with pytest.raises(StoreError, match=r"cannot publish version 1 in .*not empty"):
+        publish(store, appear)
+    assert (store.path(1) / "saved_model.pb").read_bytes() == b"somebody else's"
+    assert sorted(os.listdir(store.folder)) == [".lock", "1"]
+
+
+@pytest.mark.parametrize("name", ["7", "007"])
+def test_whatever_looks_like_a_number_is_stepped_over(store, name):
+    store.folder.mkdir(parents=True)
+    (store.folder / name).mkdir()
+    (store.folder / "12.partial").mkdir()
+    (store.folder / "9").write_text("a file")
+    (store.folder / "8").symlink_to("/tmp")
+    assert store.versions() == ([7] if name == "7" else [])
+    assert publish(store) == 10
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", ".hidden", "-x", "a b", "a\n"], ids=repr)
+def test_a_model_name_that_would_leave_the_root_is_refused(tmp_path, name):
+    with pytest.raises(StoreError, match="model name"):
+        ModelStore(tmp_path, name)
+
+
+def test_a_damaged_note_of_the_highest_number_is_refused_rather_than_guessed(store):
+    publish(store)
+    (store.folder / ".highest").write_text("many")
+    with pytest.raises(StoreError, match=r"\.highest holds 'many', the highest version number ever published was wanted"):
+        publish(store)
+
+
+# Two at once, and killed ones
+
+
+def test_two_publishers_at_once_get_consecutive_numbers_and_the_second_says_that_it_waits(store):
+    slow = child(
+        "with store.next_version() as d:\n    print(d.number, flush=True)\n    sys.stdin.read()\n", store.root, stdin=subprocess.PIPE
+    )
+    assert slow.stdout.readline() == "1\n"
+    second = child("print(publish())", store.root)
+    said = second.stderr.readline()
+    assert said.startswith(f"waiting for process {slow.pid} on ")
+    assert said.endswith(f", which writes to {store.folder}\n")
+    slow.communicate("", timeout=20)  # ends without publishing
+    assert second.communicate(timeout=20)[0] == "1\n"
+    both = [child("print(publish())", store.root) for _ in range(4)]
+    assert sorted(int(each.communicate(timeout=20)[0]) for each in both) == [2, 3, 4, 5]
+    assert store.versions() == [1, 2, 3, 4, 5]
+    for number in store.versions():
+        store.verify(number)
+
+
+def test_a_killed_publisher_frees_the_lock_for_the_one_who_waits(store):
+    slow = child("with store.next_version() as d:\n    print(d.number, flush=True)\n    time.sleep(600)\n", store.root)
+    assert slow.stdout.readline() == "1\n"
+    second = child("print(publish())", store.root)
+    assert second.stderr.readline().startswith("waiting for process")
+    slow.kill()
+    slow.communicate()
+    assert second.communicate(timeout=20)[0] == "1\n"
+
+
+KILLED = """
+at, line = int(sys.argv[3]), 0
+def count(frame, event, _):
+    global line
+    if frame.f_code.co_filename != module.__file__:
+        return None
+    if event == "line":
+        line += 1
+        if line == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return count
+def run(what):
+    sys.settrace(count)
+    what()
+    sys.settrace(None)
+    print(line)
+what = {"publish": publish, "prune": lambda: store.prune(1), "place": lambda: store.place(2, root.parent / "pod")}[sys.argv[2]]
+run(what)
+"""
+
+
+def killed_at(store: ModelStore, what: str, line: int) -> int:
+    """Run it in a child that kills itself (-9) before that line of the store's code; returns the lines it ran where it was not killed."""
+    process = child(KILLED, store.root, what, line)
+    out, err = process.communicate(timeout=60)
+    if line == 0:
+        assert process.returncode == 0, err
+        return int(out)
+    assert process.returncode == -signal.SIGKILL, (out, err)
+    return 0
+
+
+def test_a_publisher_killed_at_any_moment_leaves_whole_versions_and_the_next_number(store):
+    lines = killed_at(store, "publish", 0)
+    assert store.versions() == [1]
+    published = 1
+    moments = 40
+    for moment in range(moments):
+        killed_at(store, "publish", 1 + moment * (lines - 1) // moments)
+        held = store.versions()
+        assert held in (list(range(1, published + 1)), list(range(1, published + 2))), moment
+        for number in held:
+            store.verify(number)
+        published = publish(store)
+        assert published == len(held) + 1, moment
+        assert sorted(os.listdir(store.folder)) == sorted([".highest", ".lock", *map(str, range(1, published + 1))]), moment
+
+
+def test_a_prune_killed_at_any_moment_leaves_whole_versions_and_no_number_is_used_again(store):
+    for _ in range(3):
+        publish(store)
+    (store.folder / ".highest").unlink()  # as if the last publisher had been killed before it noted its number
+    lines = killed_at(store, "prune", 0)
+    assert store.versions() == [3]
+    moments = 16
+    highest = 3
+    for moment in range(moments):
+        highest = publish(store)
+        publisher_and_prune = store.versions()
+        killed_at(store, "prune", 1 + moment * (lines - 1) // moments)
+        assert set(store.versions()) <= set(publisher_and_prune)
+        assert store.versions()[-1] == highest
+        for number in store.versions():
+            store.verify(number)
+    store.prune(1)
+    assert sorted(os.listdir(store.folder)) == [".highest", ".lock", str(highest)]
+
+
+def test_a_placing_killed_at_any_moment_leaves_nothing_or_a_whole_copy(store):
+    publish(store)
+    publish(store)
+    pod = ModelStore(store.root.parent / "pod", "digits")
+    lines = killed_at(store, "place", 0)
+    moments = 20
+    for moment in range(moments):
+        remove(pod, 2)
+        killed_at(store, "place", 1 + moment * (lines - 1) // moments)
+        assert pod.versions() in ([], [2])
+        for number in pod.versions():
+            pod.verify(number)
+        store.place(2, pod.root)
+        pod.verify(2)
+        assert sorted(os.listdir(pod.folder)) == [".lock", "2"]
+
+
+def remove(store: ModelStore, number: int) -> None:
+    for path in sorted(store.path(number).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    store.path(number).rmdir()
+
+
+# Verifying
+
+
+def rewrite(store: ModelStore, change) -> None:
+    path = store.path(1) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def renamed(old: str, new: str):
+    return lambda store: rewrite(store, lambda m: m["files"].update({new: m["files"].pop(old)}))
+
+
+TORN = {
+    "missing file": (lambda s: (s.path(1) / "variables/variables.index").unlink(), "variables/variables.index is missing"),
+    "short file": (lambda s: os.truncate(s.path(1) / "saved_model.pb", 3), "saved_model.pb has 3 bytes, 5 were wanted"),
+    "flipped byte": (
+        lambda s: (s.path(1) / "saved_model.pb").write_bytes(b"grapH"),
+        "saved_model.pb has SHA-256 [0-9a-f]{64}, [0-9a-f]{64} was",
+    ),
+    "extra file": (lambda s: (s.path(1) / "variables/more").write_bytes(b""), "variables/more is not in its manifest.json"),
+    "no manifest": (lambda s: (s.path(1) / "manifest.json").unlink(), "has no manifest.json"),
+    "manifest cut short": (lambda s: os.truncate(s.path(1) / "manifest.json", 40), "is not JSON"),
+    "manifest no UTF-8": (lambda s: (s.path(1) / "manifest.json").write_bytes(b"\xff\x00\xfe"), "is not JSON"),
+    "manifest a list": (lambda s: (s.path(1) / "manifest.json").write_text("[]"), "has no 'files'"),
+    "files a list": (lambda s: rewrite(s, lambda m: m.update(files=[])), "has no 'files'"),
+    "file without sum": (
+        lambda s: rewrite(s, lambda m: m["files"]["saved_model.pb"].pop("sha256")),
+        "no size and sha256 for saved_model.pb",
+    ),
+    "file a string": (lambda s: rewrite(s, lambda m: m["files"].update({"saved_model.pb": "x"})), "no size and sha256 for saved_model.pb"),
+    "other version": (lambda s: rewrite(s, lambda m: m.update(version=2)), "says version 2, 1 was wanted"),
+    "other model": (lambda s: rewrite(s, lambda m: m.update(model="letters")), "says model 'letters', 'digits' was wanted"),
+    "path above": (renamed("saved_model.pb", "../saved_model.pb"), "names '../saved_model.pb', a plain path"),
+    "path above, inside": (renamed("saved_model.pb", "variables/../saved_model.pb"), "a plain path"),
+    "absolute path": (renamed("saved_model.pb", "/etc/passwd"), "names '/etc/passwd', a plain path"),
+    "empty path": (renamed("saved_model.pb", ""), "a plain path"),
+    "path with a dot": (renamed("saved_model.pb", "./saved_model.pb"), "a plain path"),
+    "link": (lambda s: (s.path(1) / "assets").symlink_to("variables"), "assets is a link or a device"),
+    "file made a link": (
+        lambda s: [(s.path(1) / "saved_model.pb").rename(s.root / "g"), (s.path(1) / "saved_model.pb").symlink_to(s.root / "g")],
+        "saved_model.pb is a link or a device",
+    ),
+    "manifest made a link": (
+        lambda s: [(s.path(1) / "manifest.json").rename(s.root / "m"), (s.path(1) / "manifest.json").symlink_to(s.root / "m")],
+        "cannot read the manifest",
+    ),
+    "empty folder": (lambda s: remove(s, 1) or s.path(1).mkdir(), "has no manifest.json"),
+}
+torn = pytest.mark.parametrize(("spoil", "why"), TORN.values(), ids=TORN.keys())
+
+
+@torn
+def test_a_version_that_is_not_whole_is_named_with_what_was_found_and_wanted(store, spoil, why):
+    publish(store)
+    spoil(store)
+    with pytest.raises(StoreError, match=why):
+        store.verify(1)
+
+
+def test_a_version_that_is_not_there_is_named_with_those_that_are(store):
+    with pytest.raises(StoreError, match=r"version 3 is not in .*; it holds no version"):
+        store.verify(3)
+    publish(store)
+    publish(store)
+    with pytest.raises(StoreError, match=r"version 3 is not in .*; it holds 1, 2"):
+        store.manifest(3)
+
+
+def test_a_version_that_is_a_link_is_no_version(store):
+    publish(store)
+    store.path(2).symlink_to(store.path(1), target_is_directory=True)
+    assert store.versions() == [1]
+    with pytest.raises(StoreError, match="version 2 is not in"):
+        store.verify(2)
+
+
+# Placing
+
+
+def test_a_placed_version_is_whole_and_alone_in_its_root(store, tmp_path):
+    publish(store)
+    publish(store, seed=7)
+    publish(store)
+    assert store.place(2, tmp_path / "pod") == tmp_path / "pod/digits/2"
+    pod = ModelStore(tmp_path / "pod", "digits")
+    pod.verify(2)
+    assert pod.versions() == [2]
+    assert pod.manifest(2) == store.manifest(2)
+
+
+def test_a_version_placed_before_stays_whatever_becomes_of_the_store(store, tmp_path):
+    publish(store)
+    store.place(1, tmp_path / "pod")
+    inode = (tmp_path / "pod/digits/1").stat().st_ino
+    store.root.rename(tmp_path / "gone")
+    assert store.place(1, tmp_path / "pod") == tmp_path / "pod/digits/1"
+    assert (tmp_path / "pod/digits/1").stat().st_ino == inode
+
+
+@torn
+def test_a_torn_version_is_not_placed(store, tmp_path, spoil, why):
+    publish(store)
+    spoil(store)
+    with pytest.raises(StoreError, match=why):
+        store.place(1, tmp_path / "pod")
+    assert os.listdir(tmp_path / "pod/digits") == [".lock"]
+
+
+def test_a_torn_copy_is_placed_anew_and_said(store, tmp_path, said):
+    publish(store)
+    store.place(1, tmp_path / "pod")
+    (tmp_path / "pod/digits/1/saved_model.pb").write_bytes(b"")
+    store.place(1, tmp_path / "pod")
+    ModelStore(tmp_path / "pod", "digits").verify(1)
+    assert said[-1].endswith("saved_model.pb has 0 bytes, 5 were wanted; it is placed anew")
+    assert sorted(os.listdir(tmp_path / "pod/digits")) == [".lock", "1"]
+
+
+def test_a_torn_copy_stays_where_the_store_has_nothing_better(store, tmp_path):
+    publish(store)
+    store.place(1, tmp_path / "pod")
+    (tmp_path / "pod/digits/1/saved_model.pb").write_bytes(b"")
+    remove(store, 1)
+    with pytest.raises(StoreError, match="version 1 is not in"):
+        store.place(1, tmp_path / "pod")
+    assert (tmp_path / "pod/digits/1/variables/variables.index").read_bytes() == b"index"
+
+
+def test_placing_waits_for_a_version_that_is_being_made(store, tmp_path, said):
+    publisher = threading.Timer(0.7, publish, [store])
+    publisher.start()
+    store.place(1, tmp_path / "pod", wait_s=20)
+    publisher.join()
+    ModelStore(tmp_path / "pod", "digits").verify(1)
+    assert said == [f"waiting for version 1 in {store.folder}: 0 of 20 s; it holds no version"]
+
+
+def test_placing_waits_no_longer_than_asked(store, tmp_path):
+    begin = time.monotonic()
+    with pytest.raises(StoreError, match=r"version 4 is not in .* after 0\.6 s; it holds no version"):
+        store.place(4, tmp_path / "pod", wait_s=0.6)
+    assert 0.6 <= time.monotonic() - begin < 5
+
+
+def test_a_version_is_not_placed_in_the_store_it_comes_from(store):
+    publish(store)
+    with pytest.raises(StoreError, match="in the store it comes from"):
+        store.place(1, store.root / "digits" / "..")
+    store.verify(1)
+
+
+# Pruning
+
+
+@pytest.mark.parametrize(
+    ("keep", "served", "kept"),
+    [
+        (1, (), [6]),
+        (3, (), [4, 5, 6]),
+        (9, (), [1, 2, 3, 4, 5, 6]),
+        (1, (6,), [5, 6]),
+        (1, (3,), [2, 3, 6]),
+        (2, (3, 5), [2, 3, 4, 5, 6]),
+        (1, (1,), [1, 6]),
+        (1, (99,), [6]),
+    ],
+    ids=["newest", "three", "more than there are", "newest served", "old served", "two served", "first served", "served elsewhere"],
+)
+def test_prune_keeps_the_newest_and_the_served_and_the_way_back(store, keep, served, kept):
+    for _ in range(6):
+        publish(store)
+    removed = [number for number in range(1, 7) if number not in kept]
+    assert store.prune(keep, served, dry_run=True) == removed
+    assert store.versions() == [1, 2, 3, 4, 5, 6]
+    assert store.prune(keep, served) == removed
+    assert store.versions() == kept
+    assert sorted(os.listdir(store.folder)) == sorted([".highest", ".lock", *map(str, kept)])
+    for number in kept:
+        store.verify(number)
+
+
+def test_torn_versions_neither_count_nor_go(store):
+    for _ in range(5):
+        publish(store)
+    for number in (1, 4, 5):
+        (store.path(number) / "saved_model.pb").unlink()
+    assert store.prune(1, served=(5,)) == [2]
+    assert store.versions() == [1, 3, 4, 5]
+
+
+def test_a_number_is_not_used_again_after_prune_or_after_a_hand_removed_it(store):
+    for _ in range(3):
+        publish(store)
+    store.prune(1)
+    remove(store, 3)
+    assert store.versions() == []
+    assert publish(store) == 4
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_prune_that_would_keep_nothing_is_refused(store, keep):
+    publish(store)
+    with pytest.raises(StoreError, match=f"keep at least 1 version, found {keep}"):
+        store.prune(keep)
+    assert store.versions() == [1]
+
+
+def test_prune_waits_for_a_publisher(store):
+    for _ in range(2):
+        publish(store)
+    with store.next_version() as draft:
+        fill(draft.folder)
+        pruner = child("print(store.prune(1))", store.root)
+        assert pruner.stderr.readline().startswith(f"waiting for process {os.getpid()} on ")
+        draft.publish({})
+    assert pruner.communicate(timeout=20)[0] == "[1, 2]\n"
+
+
+# What the system refuses
+
+
+@pytest.fixture
+def small_volume(tmp_path):
+    """A volume of 256 kB; mounting one takes root in a container that may."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a full disk cannot be made here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_fills_up_while_training_is_one_sentence_and_no_version(small_volume):
+    store = ModelStore(small_volume, "digits")
+    publish(store)
+    with pytest.raises(StoreError, match=r"cannot write version 2 in .*: No space left on device"):
+        publish(store, lambda folder: (folder / "variables/more").write_bytes(bytes(1 << 20)))
+    assert store.versions() == [1]
+    assert publish(store) == 2
+
+
+def test_a_disk_that_fills_up_while_publishing_or_placing_is_one_sentence_and_no_version(small_volume, store):
+    small = ModelStore(small_volume, "digits")
+    for _ in range(3):
+        publish(small)
+    publish(store)
+    with suppress(OSError), (small_volume / "ballast").open("wb", buffering=0) as ballast:
+        while ballast.write(bytes(4096)):
+            pass
+    with pytest.raises(StoreError, match="No space left on device"):
+        publish(small)
+    with pytest.raises(StoreError, match=r"cannot place version 1 in .*: No space left on device"):
+        ModelStore(store.root, "digits").place(1, small_volume / "digits" / "pod")
+    assert small.versions() == [1, 2, 3]
+    assert small.prune(1) == [1, 2], "prune must work when nothing else does"
+    assert publish(small) == 4
+
+
+REFUSED = "try:\n    {}\nexcept StoreError as exc:\n    print(exc)"
+
+
+@pytest.mark.parametrize("what", ["publish()", "store.prune(1)"])
+def test_a_store_that_may_not_be_written_is_one_sentence(foreign, what):
+    said = as_nobody(REFUSED.format(what), foreign.root)
+    assert said == f"cannot write to the store {foreign.folder}: Permission denied ({foreign.folder}/.lock)"
+
+
+def test_a_store_that_may_not_be_read_is_one_sentence(foreign):
+    foreign.folder.chmod(0o700)
+    assert as_nobody(REFUSED.format("store.versions()"), foreign.root).startswith(
+        f"cannot read the store {foreign.folder}: Permission denied"
+    )
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(foreign):
+    (foreign.path(1) / "saved_model.pb").chmod(0o600)
+    assert as_nobody(REFUSED.format("store.verify(1)"), foreign.root).startswith(f"cannot verify {foreign.path(1)}: Permission denied")
+
+
+def test_a_root_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "store").write_text("")
+    store = ModelStore(tmp_path / "store", "digits")
+    with pytest.raises(StoreError, match=r"cannot read the store .*: Not a directory"):
+        store.versions()
+    with pytest.raises(StoreError, match="cannot write to the store"):
+        publish(store)
+
+
+def test_an_error_of_the_publisher_that_is_not_the_stores_stays_what_it_is(store):
+    with pytest.raises(FileNotFoundError), store.next_version():
+        raise FileNotFoundError(errno.ENOENT, "no training data", "data/train")
+
+
+# The command line
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def asked(store):
+    return ("--store", store.root, "--name", store.name)
+
+
+def test_list_prints_a_table_for_people_and_json_for_programs(store, asked, capsys):
+    assert run("list", *asked, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+    publish(store, recipe="quick", metrics={"accuracy": 0.9931})
+    publish(store)
+    (store.path(2) / "saved_model.pb").unlink()
+    assert run("list", *asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["version", "created", "recipe", "accuracy", "size", "state"]
+    assert lines[1].split()[2:] == ["quick", "99.31%", "0.01", "MB", "whole"]
+    assert lines[2].endswith("2 is torn: saved_model.pb is missing")
+    assert run("list", *asked, "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first == {
+        "version": 1,
+        "created": store.manifest(1)["created"],
+        "recipe": "quick",
+        "accuracy": 0.9931,
+        "bytes": sum(map(len, FILES.values())),
+        "state": "whole",
+        "reason": None,
+    }
+    assert (second["version"], second["state"], second["accuracy"]) == (2, "torn", None)
+
+
+def test_verify_says_which_version_is_whole_and_refuses_where_one_is_not(store, asked, capsys):
+    publish(store)
+    publish(store)
+    assert run("verify", *asked) == 0
+    assert capsys.readouterr().out == "version 1 is whole\nversion 2 is whole\n"
+    (store.path(1) / "saved_model.pb").unlink()
+    assert run("verify", *asked, "--version", 2) == 0
+    capsys.readouterr()
+    assert run("verify", *asked) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("version 2 is whole\n", f"{store.path(1)} is torn: saved_model.pb is missing\n")
+
+
+def test_verify_of_an_empty_store_refuses(asked, capsys):
+    assert run("verify", *asked) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("it holds no version\n")
+
+
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_place_that_refuses_leaves_its_reason_in_the_termination_log(store, asked, tmp_path, capsys, monkeypatch, by):
+    publish(store)
+    (store.path(1) / "saved_model.pb").write_bytes(b"")
+    log = tmp_path / "termination-log"
+    monkeypatch.setenv("TERMINATION_LOG", str(log if by == "environment" else tmp_path / "unused"))
+    more = ("--termination-log", log) if by == "argument" else ()
+    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", *more) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{store.path(1)} is torn: saved_model.pb has 0 bytes, 5 were wanted\n")
+    assert log.read_text() == err
+    assert not (tmp_path / "unused").exists()
+
+
+def test_place_with_an_unwritable_termination_log_still_refuses_by_exit_code(asked, tmp_path, capsys):
+    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", "--termination-log", tmp_path / "no/log") == 2
+    assert "cannot write the termination log" in capsys.readouterr().err
+
+
+def test_place_that_succeeds_says_where_and_writes_no_termination_log(store, asked, tmp_path, capsys):
+    publish(store)
+    log = tmp_path / "termination-log"
+    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 5, "--termination-log", log) == 0
+    assert capsys.readouterr() == (f"version 1 is whole in {tmp_path}/pod/digits/1\n", "")
+    assert not log.exists()
+
+
+def test_prune_says_what_went_and_what_stays(store, asked, capsys):
+    for _ in range(5):
+        publish(store)
+    assert run("prune", *asked, "--keep", 1, "--served", "3,4", "--dry-run") == 0
+    assert run("prune", *asked, "--keep", 1, "--served", "3,4") == 0
+    assert capsys.readouterr().out == "would remove 1; it holds 1, 2, 3, 4, 5\nremoved 1; it holds 2, 3, 4, 5\n"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_a_waiting_place_ends_cleanly_when_told_to(store, asked, tmp_path, sent, code):
+    command = [sys.executable, "-m", "pynumdraw.store", "place", *asked, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 60]
+    process = subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline().startswith("waiting for version 1")
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (code, "")
+    assert os.listdir(tmp_path / "pod/digits") == [".lock"]
