@@ -19,7 +19,7 @@ import pytest
 
 DATA = Path(__file__).parents[2] / "data"
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-CONTENT = {name: name.encode() + os.urandom(400 - 50 * index) * 1000 for index, name in enumerate(NAMES)}
+CONTENT = {name: name.encode() + os.urandom(400_000 - 50_000 * index) for index, name in enumerate(NAMES)}
 FIRST = NAMES[0]
 
 
@@ -136,6 +136,8 @@ def test_the_sums_name_the_four_files():
 
 
 def test_the_real_files_are_right_and_nothing_is_asked_for_them():
+    if not any((DATA / name).exists() or (DATA / f"{name}.gz").exists() for name in NAMES):
+        pytest.skip("no data here yet: make data")
     done = subprocess.run(
         [sys.executable, "-m", "data.fetch"], cwd=DATA.parent, capture_output=True, text=True, env={"PATH": ""}, timeout=60
     )
