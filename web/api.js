@@ -21,11 +21,12 @@ export class ApiError extends Error {
 export const predict = (body, { signal }) =>
   call("api/v1/predict", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 
-/** Ask which versions of the model are served. Returns the gateway's report if one is AVAILABLE; throws ApiError. */
-export async function versions({ signal }) {
-  const report = await call("api/v1/versions", { signal });
-  if (JSON.stringify(report).includes('"AVAILABLE"')) return report;
-  throw new ApiError({ status: 503, code: "model_not_available", message: "No version of the model is available yet." });
+/** Ask which versions of the model answer now. Returns { name, versions: [1, …] }, at least one; throws ApiError. */
+export async function served({ signal }) {
+  const { model, serving } = await call("api/v1/versions", { signal });
+  const versions = serving.filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
+  if (versions.length > 0) return { name: model, versions: [...new Set(versions)].sort((a, b) => a - b) };
+  throw new ApiError({ status: 503, code: "no_version_available", message: "No version of the model is available yet." });
 }
 
 const TIMEOUT_S = 15; // longer than the gateway's own deadline: only a dead connection takes so long
@@ -70,19 +71,19 @@ export function retryAfter(header, now_ms = Date.now()) {
 }
 
 const INTERVAL_MS = 90; // between two requests while the pen moves: quick enough to feel live, 11 requests/s at most
-const BACKOFF_S = [1, 2, 4, 8];
+const BACKOFF_S = [1, 2, 3, 5];
 const LONGEST_S = 60; // however long the server asks us to wait
 
-/** Seconds until the next try after so many failures in a row; what the server asks for comes first. */
-export const backoff = (failures, retryAfter_s) => Math.min(LONGEST_S, retryAfter_s ?? BACKOFF_S[Math.min(failures, BACKOFF_S.length) - 1]);
+/** Seconds until the next try after so many failures in a row, never sooner than the server asks for. */
+export const backoff = (failures, retryAfter_s) => Math.min(LONGEST_S, Math.max(retryAfter_s ?? 0, BACKOFF_S[Math.min(failures, BACKOFF_S.length) - 1]));
 
 /**
  * Keeps one answer up to date: at most one request in flight, the latest drawing wins, an answer that is no longer wanted is never shown,
- * and what could not be answered is asked again by itself. Without a drawing it asks for the versions until the model is there.
+ * and what could not be answered is asked again by itself. Without a drawing it asks what is served until the model is there.
  *
- * onAnswer(answer, { took_ms }), onReady(report), onTrouble(ApiError, retryIn_s | null). Returns { start, read, forget, retryNow }.
+ * onAnswer(answer, { took_ms }), onReady(served), onTrouble(ApiError, retryIn_s | null). Returns { start, ready, read, forget, retryNow }.
  */
-export function createReader({ predict, versions, onAnswer, onReady, onTrouble, clock = globalThis, now = () => performance.now() }) {
+export function createReader({ predict, served, onAnswer, onReady, onTrouble, clock = globalThis, now = () => performance.now() }) {
   let wanted = null; // the drawing to ask about next
   let flight = null; // AbortController of the request under way
   let notBefore_ms = -Infinity;
@@ -107,7 +108,7 @@ export function createReader({ predict, versions, onAnswer, onReady, onTrouble, 
     flight = mine;
     notBefore_ms = sentAt_ms + INTERVAL_MS;
     try {
-      const reply = await (body ? predict(body, mine) : versions(mine));
+      const reply = await (body ? predict(body, mine) : served(mine));
       if (flight !== mine) return;
       flight = null;
       failures = 0;
@@ -124,17 +125,12 @@ export function createReader({ predict, versions, onAnswer, onReady, onTrouble, 
 
   function failed(error, body) {
     if (!(error instanceof ApiError)) throw error;
-    if (!error.passes) {
-      ready = true; // asking the same again would fail the same
-      onTrouble(error, null);
-      return;
-    }
     failures += 1;
-    ready = false;
-    wanted ??= body;
     const wait_s = backoff(failures, error.retryAfter_s);
     notBefore_ms = now() + wait_s * 1000;
-    onTrouble(error, wait_s);
+    ready = !error.passes; // else asking the same again would fail the same, so the next drawing is asked
+    if (error.passes) wanted ??= body;
+    onTrouble(error, error.passes ? wait_s : null);
   }
 
   function drop() {
@@ -146,6 +142,8 @@ export function createReader({ predict, versions, onAnswer, onReady, onTrouble, 
 
   return {
     start: pump,
+    /** Whether requests get through, as far as known. */
+    ready: () => ready,
     /** Ask about this drawing. final: the pen is up, so do not wait for an answer about less ink. */
     read(body, { final = false } = {}) {
       if (final && ready) {

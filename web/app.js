@@ -7,6 +7,7 @@ import { createPad } from "./pad.js";
 import { BLANK, add, clear, redo, toRequest, undo } from "./strokes.js";
 import { sayAnswer, sayModel, sayTime, sayTrouble } from "./words.js";
 
+const TROUBLES = { waiting: "model not ready", offline: "no connection", busy: "busy", broken: "server error" };
 const SETTLED_MS = 700; // a screen reader hears an answer once it has stood so long
 
 const byId = (id) => document.getElementById(id);
@@ -28,27 +29,29 @@ const pad = createPad(byId("pad"), {
 
 const reader = api.createReader({
   predict: api.predict,
-  versions: api.versions,
-  onReady(report) {
-    showStatus("ready", servedModel(report));
+  served: api.served,
+  onReady({ name, versions }) {
+    showStatus("ready", sayModel(name, versions));
     if (history.strokes.length === 0) rest();
   },
   onAnswer(answer, { took_ms }) {
-    showStatus("ready", sayModel(answer.model));
     if (answer.digit === null && pad.drawing()) showWords({ kind: "drawing", big: "…", title: "", note: "" }); // no verdict on half a digit
     else showWords(sayAnswer(answer));
+    const { name, version } = answer.model;
+    if (version === null) return showNoModel(); // too little ink is seen without asking a model
     bars.show(answer);
     showFrame(answer.frame ?? null);
+    showStatus("ready", sayModel(name, [version]));
     byId("facts").hidden = false;
-    byId("model").textContent = sayModel(answer.model);
+    byId("model").textContent = sayModel(name, [version]);
     byId("took").textContent = sayTime(took_ms);
   },
   onTrouble(error, retryIn_s) {
     const words = sayTrouble(error);
-    showStatus(words.kind, { waiting: "model not ready", offline: "no connection", busy: "busy" }[words.kind] ?? "error");
-    rest();
+    if (words.kind !== "refused") showStatus(words.kind, TROUBLES[words.kind]);
+    showNoModel();
     showWords({ big: "", spoken: `${words.title}. ${words.note}`, ...words });
-    showRetry(retryIn_s);
+    showRetry(retryIn_s, words.kind !== "refused");
   },
 });
 
@@ -66,13 +69,17 @@ function change(next) {
     reader.read(toRequest(history.strokes), { final: true });
   } else {
     reader.forget();
-    if (byId("status").dataset.state === "ready") rest();
+    if (reader.ready()) rest();
   }
 }
 
-/** No answer is shown. */
+/** There is nothing to answer. */
 function rest() {
   showWords({ kind: "blank", big: "", title: "", note: "The answer appears here as you draw." });
+  showNoModel();
+}
+
+function showNoModel() {
   bars.rest();
   showFrame(null);
   byId("facts").hidden = true;
@@ -84,7 +91,7 @@ function showWords({ kind, big, title, note, spoken = "" }) {
   byId("title").textContent = title;
   byId("note").textContent = note;
   byId("bars-title").textContent = kind === "not_a_digit" ? "If it were a digit" : "How likely each digit is";
-  showRetry(null, kind === "broken");
+  showRetry(null, false);
   clearTimeout(speech);
   speech = setTimeout(() => {
     if (byId("spoken").textContent !== spoken) byId("spoken").textContent = spoken;
@@ -92,7 +99,7 @@ function showWords({ kind, big, title, note, spoken = "" }) {
 }
 
 /** A button to try at once, with the seconds until the page tries by itself. */
-function showRetry(retryIn_s, shown = retryIn_s !== null) {
+function showRetry(retryIn_s, shown) {
   clearInterval(countdown);
   byId("retry").hidden = !shown;
   byId("when").textContent = "";
@@ -147,9 +154,5 @@ addEventListener("keydown", (event) => {
 byId("again").addEventListener("click", () => reader.retryNow(history.strokes.length > 0 ? toRequest(history.strokes) : null));
 addEventListener("online", () => reader.retryNow());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showFrame(seen));
-
-function servedModel(report) {
-  return "ready"; // replaced once the report's shape is fixed
-}
 
 reader.start();

@@ -55,8 +55,10 @@ export function sayTrouble({ status, code, message, requestId }) {
 }
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+const sentence = (text) => capital(/[.!?]$/.test(text) ? text : `${text}.`);
 
-/** Which model answered, and how long it took from here: "digits, version 3" and "12 ms". */
-export const sayModel = ({ name, version }) => `${name}, version ${version}`;
+/** Which model: "digits, version 3", and while one replaces another "digits, versions 2 and 3". */
+export const sayModel = (name, versions) => `${name}, version${versions.length > 1 ? "s" : ""} ${versions.join(" and ")}`;
+
+/** How long an answer took from here. */
 export const sayTime = (took_ms) => (took_ms < 1000 ? `${Math.max(1, Math.round(took_ms))}\u202fms` : `${(took_ms / 1000).toFixed(1)}\u202fs`);
