@@ -1,0 +1,190 @@
+{{- define "pynumdraw.name" -}}
+{{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 40 characters: room for the longest ending of a resource's name, and for what a CronJob adds to its Jobs'. */}}
+{{- define "pynumdraw.fullname" -}}
+{{- $name := include "pynumdraw.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- /* What selects the pods of a component; immutable in a Deployment, so it holds nothing that ever changes. (dict "root" $ "component" "…") */}}
+{{- define "pynumdraw.selector" -}}
+app.kubernetes.io/name: {{ include "pynumdraw.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels of a resource. (dict "root" $ "component" "…") */}}
+{{- define "pynumdraw.labels" -}}
+{{ include "pynumdraw.selector" . }}
+app.kubernetes.io/part-of: pynumdraw
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels of a pod: without the chart's version, so that a new chart alone does not restart pods. (dict "root" $ "component" "…" "settings" .Values.…) */}}
+{{- define "pynumdraw.podLabels" -}}
+{{ include "pynumdraw.selector" . }}
+app.kubernetes.io/part-of: pynumdraw
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with .settings.podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* One of our images. (dict "root" $ "image" .Values.….image) */}}
+{{- define "pynumdraw.image" -}}
+{{- with .root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end }}{{ .image.repository }}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- define "pynumdraw.servingImage" -}}
+{{- if .Values.serving.standIn -}}
+{{ include "pynumdraw.image" (dict "root" . "image" .Values.trainer.image) }}
+{{- else -}}
+{{ .Values.serving.image.repository }}{{ if .Values.serving.image.digest }}@{{ .Values.serving.image.digest }}{{ else }}:{{ .Values.serving.image.tag }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- define "pynumdraw.claim" -}}
+{{ .Values.store.existingClaim | default (printf "%s-models" (include "pynumdraw.fullname" .)) }}
+{{- end }}
+
+{{- /* Pod fields that all pods have. (dict "root" $ "component" "…" "settings" .Values.… "nodeSelector" dict) */}}
+{{- define "pynumdraw.podSettings" -}}
+serviceAccountName: {{ include "pynumdraw.fullname" .root }}-{{ .component }}
+automountServiceAccountToken: false
+enableServiceLinks: false # a Service named gateway would set GATEWAY_PORT=tcp://… in every pod
+securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with mustMergeOverwrite (dict) (.nodeSelector | default dict) .settings.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* Spread over nodes and zones, each roll by itself. (dict "root" $ "component" "…") */}}
+{{- define "pynumdraw.topologySpread" -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- maxSkew: 1
+  topologyKey: {{ . }}
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {{- include "pynumdraw.selector" $ | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+
+{{- /* The one node of a ReadWriteOnce store, as a node selector. */}}
+{{- define "pynumdraw.storeNode" -}}
+{{- with .Values.store.node }}kubernetes.io/hostname: {{ . | quote }}{{ end }}
+{{- end }}
+
+{{- /* Whole cores of a CPU quantity, at least 1. */}}
+{{- define "pynumdraw.cores" -}}
+{{- $text := toString . -}}
+{{- $cores := hasSuffix "m" $text | ternary (divf (trimSuffix "m" $text | float64) 1000) (trimSuffix "m" $text | float64) -}}
+{{ max 1 (ceil $cores | int) }}
+{{- end }}
+
+{{- /* Seconds that a training may take, retries included. */}}
+{{- define "pynumdraw.trainingSeconds" -}}
+{{ .Values.trainer.deadlineSeconds | default (eq .Values.trainer.recipe "best" | ternary 14400 1800) | int64 }}
+{{- end }}
+
+{{- /* Seconds that a serving pod waits for its version. 0 is a value, so no `default`. */}}
+{{- define "pynumdraw.waitSeconds" -}}
+{{- if kindIs "invalid" .Values.serving.waitSeconds -}}
+{{ .Values.trainer.enabled | ternary (include "pynumdraw.trainingSeconds" .) "60" }}
+{{- else -}}
+{{ .Values.serving.waitSeconds | int64 }}
+{{- end -}}
+{{- end }}
+
+{{- /* The spec of a training Job; `ifEmpty` for the one that makes the first version. (dict "root" $ "ifEmpty" bool) */}}
+{{- define "pynumdraw.trainingSpec" -}}
+{{- $root := .root -}}
+{{- $trainer := $root.Values.trainer -}}
+backoffLimit: {{ $trainer.retries }}
+activeDeadlineSeconds: {{ include "pynumdraw.trainingSeconds" $root }}
+podFailurePolicy:
+  rules:
+    - action: FailJob # exit code 2: the trainer refuses its data or its store, and would again
+      onExitCodes: {containerName: trainer, operator: In, values: [2]}
+    - action: Ignore # a drained node is no failed training
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+template:
+  metadata:
+    labels: {{- include "pynumdraw.podLabels" (dict "root" $root "component" "trainer" "settings" $trainer) | nindent 6 }}
+    {{- with $trainer.podAnnotations }}
+    annotations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+  spec:
+    restartPolicy: Never
+    {{- include "pynumdraw.podSettings" (dict "root" $root "component" "trainer" "settings" $trainer "nodeSelector" (include "pynumdraw.storeNode" $root | fromYaml)) | nindent 4 }}
+    containers:
+      - name: trainer
+        image: {{ include "pynumdraw.image" (dict "root" $root "image" $trainer.image) }}
+        imagePullPolicy: {{ $trainer.image.pullPolicy }}
+        command: [python, -m, trainer, fit]
+        args:
+          - --data=data
+          - --store=/store
+          - --name={{ $root.Values.model.name }}
+          - --recipe={{ $trainer.recipe }}
+          - --seed={{ $trainer.seed | int64 }}
+          {{- if .ifEmpty }}
+          - --if-empty
+          {{- end }}
+        {{- with $trainer.extraEnv }}
+        env: {{- toYaml . | nindent 10 }}
+        {{- end }}
+        resources: {{- toYaml $trainer.resources | nindent 10 }}
+        securityContext: {{- toYaml $root.Values.containerSecurityContext | nindent 10 }}
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+          - {name: store, mountPath: /store}
+          - {name: tmp, mountPath: /tmp}
+          {{- with $trainer.extraVolumeMounts }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
+    volumes:
+      - name: store
+        persistentVolumeClaim: {claimName: {{ include "pynumdraw.claim" $root }}}
+      - name: tmp
+        emptyDir: {}
+      {{- with $trainer.extraVolumes }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+{{- end }}
+
+{{- /* Threads for gRPC calls: one for each prediction that all gateway pods together may have under way, and some for status calls. */}}
+{{- define "pynumdraw.servingThreads" -}}
+{{- $gateways := .Values.gateway.autoscaling.enabled | ternary .Values.gateway.autoscaling.maxReplicas (add1 .Values.gateway.replicas) -}}
+{{ add (mul $gateways .Values.gateway.config.maxInFlight) 16 }}
+{{- end }}
