@@ -1,0 +1,108 @@
+"""`python -m trainer`: fit, evaluate, gate, versions, prune.
+
+Exit codes: 0 done, 1 the gate says no or something unexpected happened, 2 refused (a sentence on stderr, nothing on stdout),
+130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from pynumdraw.store import ModelStore, StoreError
+from trainer.config import RECIPES
+from trainer.errors import Refused
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return args.run(args)
+    except (Refused, StoreError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    except OSError as exc:
+        print(f"{exc.filename or 'trainer'}: {exc.strerror or exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was published", file=sys.stderr)
+        return 130
+
+
+def _fit(args: argparse.Namespace) -> int:
+    store = ModelStore(args.store, args.name)
+    if args.if_empty and (held := store.versions()):
+        print(f"{store.folder} holds version {held[-1]} already; nothing to do")
+        return 0
+    recipe = RECIPES[args.recipe]
+    _use_threads(recipe.threads)
+    from trainer.fit import fit
+
+    number = fit(recipe, args.data, store, args.seed, args.if_empty)
+    print(f"{store.folder} holds version {store.versions()[-1]} already; nothing to do" if number is None else store.path(number))
+    return 0
+
+
+def _versions(args: argparse.Namespace) -> int:
+    store = ModelStore(args.store, args.name)
+    for number in store.versions():
+        if (torn := store.why_torn(number)) is not None:
+            print(f"{number:6d}  {torn}")
+            continue
+        made = store.manifest(number)
+        told = (made.get(field, "?") for field in ("created", "recipe", "seed"))
+        print(f"{number:6d}  {'  '.join(map(str, told))}  {made.get('metrics', {}).get('accuracy', float('nan')):.2%}")
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    for number in ModelStore(args.store, args.name).prune(args.keep, args.served):
+        print(f"removed version {number}")
+    return 0
+
+
+def _use_threads(threads: int) -> None:
+    """TensorFlow is imported only by the commands that need it (it takes seconds), and told how many threads to use before it runs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its own log speaks of CPU features, not of this program
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # it warns of the session loader, which is meant
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trainer", description="IDX files in, a versioned SavedModel out.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", type=Path, default=Path("models"), help="root folder of the model store (models)")
+    shared.add_argument("--name", default="digits", help="the model's name (digits)")
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data", type=Path, default=Path("data"), help="folder of the four MNIST files, raw or .gz (data)")
+
+    fit = commands.add_parser("fit", parents=[shared, data], help="train and publish the next version")
+    fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: about 20 (quick)")
+    fit.add_argument("--seed", type=int, default=0, help="the same seed, machine and threads give the same model (0)")
+    fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
+    fit.set_defaults(run=_fit)
+
+    commands.add_parser("versions", parents=[shared], help="list the store's versions").set_defaults(run=_versions)
+
+    prune = commands.add_parser("prune", parents=[shared], help="remove old versions")
+    prune.add_argument("--keep", type=int, required=True, help="how many of the newest to keep")
+    prune.add_argument("--served", type=int, nargs="*", default=[], help="versions that are served, and stay")
+    prune.set_defaults(run=_prune)
+    return parser
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    print("stopped; nothing was published", file=sys.stderr)
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

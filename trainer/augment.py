@@ -1,0 +1,62 @@
+"""One warp for everything that is trained on, digits and non-digits alike, in the graph: turned, stretched, slanted, bent, thicker or thinner.
+
+Outliers that pass through another augmentation than the digits teach a model "sharp = outlier"; so there is only this one.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+_SIZE = 28
+_PAD = 2
+_KNOTS = 5  # of the elastic field, along each axis
+
+
+def _bumps() -> np.ndarray:
+    """float32[784, 25]: how much each knot of a coarse grid bends each pixel (Gaussian, normalised)."""
+    pixel, knot = np.linspace(0, 1, _SIZE), np.linspace(0, 1, _KNOTS)
+    weight = np.exp(-(((pixel[:, None] - knot) * (_KNOTS - 1)) ** 2))  # (28, 5)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.einsum("yk,xl->yxkl", weight, weight).reshape(_SIZE**2, _KNOTS**2).astype(np.float32)
+
+
+_GRID = np.stack(np.meshgrid(np.arange(_SIZE), np.arange(_SIZE)), -1).reshape(-1, 2).astype(np.float32) - (_SIZE - 1) / 2  # (784, [x, y])
+_BUMPS = _bumps()
+
+
+def augment(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+    """uint8[N, 28, 28] → float32[N, 28, 28, 1], ink 0 to 1, each image warped by its own draw. seed: int32[2]; the same gives the same."""
+    n = tf.shape(images)[0]
+    draw = tf.random.experimental.stateless_split(seed, 3)
+    turn, slant, wide, high, right, down, thick, gain = tf.unstack(tf.random.stateless_normal((8, n), draw[0]) * strength)
+    turn, slant = 0.13 * turn, 0.16 * slant  # radians
+    wide, high = tf.exp(-0.09 * wide), tf.exp(-0.07 * high)
+    cos, sin = tf.cos(turn), tf.sin(turn)
+    linear = tf.stack([tf.stack([cos * wide, sin * wide], 1), tf.stack([(slant * cos - sin) * high, (slant * sin + cos) * high], 1)], 1)
+    at = tf.einsum("pc,ncd->npd", tf.constant(_GRID), linear) + tf.stack([right, down], 1)[:, None] * 0.7
+    bend = tf.random.stateless_normal((n, _KNOTS**2, 2), draw[1]) * (1.3 * strength)
+    at += tf.einsum("pk,nkd->npd", tf.constant(_BUMPS), bend)
+    warped = tf.reshape(_sample(images, at + (_SIZE - 1) / 2), (n, _SIZE, _SIZE, 1))
+    return _pen(warped, 0.3 * thick, tf.exp(0.1 * gain))
+
+
+def _sample(images: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+    """The images' grey between pixels: at float32[N, 784, [x, y]] → float32[N, 784], 0 outside."""
+    side = _SIZE + 2 * _PAD
+    padded = tf.reshape(tf.pad(tf.cast(images, tf.float32) / 255, ((0, 0), (_PAD, _PAD), (_PAD, _PAD))), (-1, side * side))
+    at = tf.clip_by_value(at + _PAD, 0, side - 1.001)
+    low = tf.floor(at)
+    share = at - low
+    cell = tf.cast(low[..., 1] * side + low[..., 0], tf.int32)
+    x, y = share[..., 0], share[..., 1]
+    corner = [tf.gather(padded, cell + step, batch_dims=1) for step in (0, 1, side, side + 1)]
+    upper, lower = corner[0] + x * (corner[1] - corner[0]), corner[2] + x * (corner[3] - corner[2])
+    return upper + y * (lower - upper)
+
+
+def _pen(images: tf.Tensor, thicker: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
+    """A thicker pen (thicker > 0) or a thinner one, and more or less ink: grey dilation and erosion in part."""
+    thicker, gain = tf.clip_by_value(thicker, -0.45, 0.8)[:, None, None, None], gain[:, None, None, None]
+    wide = tf.nn.max_pool2d(images, 3, 1, "SAME")
+    thin = -tf.nn.max_pool2d(-images, 3, 1, "SAME")
+    images = tf.where(thicker > 0, images + thicker * (wide - images), images - thicker * (thin - images))
+    return tf.clip_by_value(images * gain, 0, 1)

@@ -1,0 +1,90 @@
+"""The recipes: all that a training run does, in one frozen value each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made."""
+
+    name: str
+    """As `--recipe` names it."""
+    layers: tuple[tuple[int, int, int], ...]
+    """Convolutions in order: channels, kernel size px, stride px."""
+    steps: int
+    """Optimiser steps."""
+    mnist_batch: int
+    """MNIST's digits in a batch."""
+    drawn_batch: int
+    """Digits drawn as strokes in a batch."""
+    outlier_batch: int
+    """Non-digits in a batch."""
+    drawn_digits: int
+    """Digits drawn as strokes in all; they recur, each time warped anew."""
+    outliers: int
+    """Non-digits in all."""
+    fit_images: int | None
+    """Only so many of MNIST's images; None for all but the validation part."""
+    peak_rate: float
+    """Adam's learning rate at its highest."""
+    validation_floor: float
+    """Accuracy on the validation part below which the images and labels cannot belong together: refused."""
+    ema_decay: float = 0.995
+    """Of the averaged weights, per step."""
+    weight_decay: float = 0.01
+    """Of Adam, decoupled, times the learning rate."""
+    dropout: float = 0.2
+    """Share of the features left out before the outputs."""
+    smoothing: float = 0.0
+    """Label smoothing of the ten digits."""
+    outlier_weight: float = 0.5
+    """Weight of the digit-or-not loss beside that of which digit."""
+    validation_drawn: int = 4_000
+    """Digits, and as many non-digits, drawn anew for temperature and threshold."""
+    threads: int = 2
+    """Of TensorFlow's operations. The same seed on the same machine with the same threads gives the same weights."""
+
+
+QUICK = Recipe(
+    name="quick",
+    layers=((32, 4, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
+    steps=1_300,
+    mnist_batch=128,
+    drawn_batch=48,
+    outlier_batch=80,
+    drawn_digits=16_000,
+    outliers=24_000,
+    fit_images=None,
+    peak_rate=6e-3,
+    validation_floor=0.97,
+)
+TINY = Recipe(
+    name="tiny",
+    layers=((16, 4, 2), (32, 3, 2), (32, 3, 2)),
+    steps=150,
+    mnist_batch=64,
+    drawn_batch=16,
+    outlier_batch=32,
+    drawn_digits=400,
+    outliers=800,
+    fit_images=2_000,
+    peak_rate=1e-2,
+    validation_floor=0.5,
+    ema_decay=0.95,
+    validation_drawn=200,
+)
+BEST = Recipe(
+    name="best",
+    layers=((32, 4, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
+    steps=10_000,
+    mnist_batch=128,
+    drawn_batch=48,
+    outlier_batch=80,
+    drawn_digits=60_000,
+    outliers=120_000,
+    fit_images=None,
+    peak_rate=6e-3,
+    validation_floor=0.98,
+    ema_decay=0.999,
+)
+RECIPES = {recipe.name: recipe for recipe in (QUICK, BEST, TINY)}

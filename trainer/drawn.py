@@ -1,0 +1,60 @@
+"""The digits and non-digits that the code draws itself, by several processes. Nothing here imports TensorFlow, so that they start at once."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer import outliers, strokes
+from trainer.dataset import CLASSES, Digits
+
+_CHUNK = 500  # drawings a task; arbitrary
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the code draws itself."""
+
+    digits: Digits
+    outliers: np.ndarray
+    """uint8[N, 28, 28]."""
+
+
+def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) -> Drawn:
+    """So many digits (each as often as the others) and non-digits, in parallel; the same seed gives the same."""
+    sizes = [min(_CHUNK, total - at) for total in (digits, non_digits) for at in range(0, total, _CHUNK)]
+    first_outlier = -(-digits // _CHUNK)
+    context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+        tasks = [pool.submit(_draw_chunk, k < first_outlier, size, (*seed, k)) for k, size in enumerate(sizes)]
+        try:
+            parts = [task.result() for task in tasks]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    labels = np.concatenate([np.arange(size) % CLASSES for size in sizes[:first_outlier]]).astype(np.uint8)
+    return Drawn(Digits(np.concatenate(parts[:first_outlier]), labels), np.concatenate(parts[first_outlier:]))
+
+
+def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
+    if not digits:
+        return strokes.draw_many(outliers.draw_outlier, size, seed)
+    next_digit = iter(np.arange(size) % CLASSES)
+    return strokes.draw_many(lambda rng: strokes.draw_digit(next(next_digit), rng), size, seed)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's to handle; a worker never outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

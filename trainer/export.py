@@ -1,0 +1,108 @@
+"""The SavedModel: both signatures, everything a constant, warm-up records beside it; and the way back, through a session.
+
+A session is how TensorFlow Serving runs it. Constants need no variables restored, and are faster on small models.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pynumdraw import wire
+from pynumdraw.wire import serving_pb2
+from trainer.calibrate import Calibration
+from trainer.errors import TrainingError
+from trainer.model import Weights
+
+WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6
+
+Session = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+class _Served(tf.Module):
+    """The two signatures over constants."""
+
+    def __init__(self, weights: Weights, calibration: Calibration, card: dict[str, Any]) -> None:
+        super().__init__()
+        self._weights = Weights([weights.kernels[0] / np.float32(255), *weights.kernels[1:]], *_rest(weights))
+        self._calibration = calibration
+        self._card = json.dumps(card, allow_nan=False)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, "images")])
+    def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        c = self._calibration
+        logits, score = self._weights(tf.cast(images, tf.float32)[..., None])
+        is_digit = tf.sigmoid(c.digit_scale * score + c.digit_shift)
+        return {
+            "probabilities": tf.nn.softmax(logits / c.temperature),
+            "logits": logits,
+            "is_digit_probability": is_digit,
+            "accepted": is_digit >= c.threshold,
+        }
+
+    @tf.function(input_signature=[])
+    def card(self) -> dict[str, tf.Tensor]:
+        return {"card": tf.constant(self._card)}
+
+
+def export(weights: Weights, calibration: Calibration, card: dict[str, Any], folder: Path, frames: np.ndarray) -> None:
+    """Write the SavedModel and its warm-up records into the folder, load it back through a session, and compare.
+
+    frames: uint8[N, 28, 28], such as drawings give; the records and the comparison are made of them.
+    Raises TrainingError where the served answers are not the model's.
+    """
+    served = _Served(weights, calibration, card)
+    signatures = {"serving_default": served.serving_default, "card": served.card}
+    tf.saved_model.save(served, str(folder), signatures=signatures)
+    _write_warmup(folder / _WARMUP_FILE, card["model"], frames)
+    session, card_back = open_session(folder)
+    if card_back != card:
+        raise TrainingError("the card that the exported model tells is not the one it was given; nothing was published")
+    logits, scores = weights.score(frames)
+    for batch in (1, len(frames)):
+        answer = session(frames[:batch])
+        for name, wanted in (
+            ("probabilities", calibration.probabilities(logits[:batch])),
+            ("is_digit_probability", calibration.is_digit(scores[:batch])),
+        ):
+            apart = float(np.abs(answer[name] - wanted).max())
+            if not apart <= _TOLERANCE:
+                raise TrainingError(f"the exported model's {name} are {apart:.2g} from the trained model's; nothing was published")
+
+
+def open_session(folder: Path, threads: int = 0) -> tuple[Session, dict[str, Any]]:
+    """A SavedModel as TensorFlow Serving runs it: a function from uint8[N, 28, 28] to the outputs by name, and its card.
+
+    threads: of one operation; 0 lets TensorFlow choose.
+    """
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    with session.graph.as_default():
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def
+    serving = signatures["serving_default"]
+    run = session.make_callable({name: info.name for name, info in serving.outputs.items()}, [serving.inputs["images"].name])
+    card = json.loads(session.run(signatures["card"].outputs["card"].name))
+    return run, card
+
+
+def _rest(weights: Weights) -> tuple:
+    return weights.biases, weights.strides, weights.head, weights.head_bias
+
+
+def _write_warmup(path: Path, model: str, frames: np.ndarray) -> None:
+    """One request for each batch size, and one for the card, so that no user's request is the first of its kind."""
+    requests = []
+    for size in WARMUP_BATCHES:
+        request = serving_pb2.PredictRequest(model_spec=wire.model_spec(model, signature_name="serving_default"))
+        request.inputs["images"].CopyFrom(wire.to_tensor(np.resize(frames, (size, 28, 28))))
+        requests.append(request)
+    requests.append(serving_pb2.PredictRequest(model_spec=wire.model_spec(model, signature_name="card")))
+    path.parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            writer.write(serving_pb2.PredictionLog(predict_log=serving_pb2.PredictLog(request=request)).SerializeToString())

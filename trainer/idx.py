@@ -1,0 +1,63 @@
+"""The IDX format of the MNIST files: two zero bytes, type, number of dimensions, sizes (big-endian), then the values.
+
+Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits, section "file formats".
+"""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from trainer.errors import IdxFormatError, Refused
+
+_UNSIGNED_BYTE = 0x08
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def find_idx(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, raw or as `.gz`. Raises Refused where there is neither."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise Refused(f"{folder / name}: no such file, nor {name}.gz; `make data` fetches the four files")
+
+
+def read_idx(path: Path, dims: int) -> tuple[np.ndarray, str]:
+    """The array in the file, uint8 with `dims` dimensions, and the SHA-256 of the (unpacked) file.
+
+    Raw or gzipped, told by the content. Raises IdxFormatError for anything else, a file cut at any byte included.
+    """
+    try:
+        packed = path.open("rb").read(2) == _GZIP_MAGIC
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return _read(file, path, dims)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise IdxFormatError(path, "a whole gzip file", str(exc)) from exc
+    except OSError as exc:
+        raise Refused(f"{path}: {exc.strerror or exc}") from exc
+
+
+def _read(file, path: Path, dims: int) -> tuple[np.ndarray, str]:
+    head = file.read(4)
+    if len(head) < 4:
+        raise IdxFormatError(path, "4 bytes of magic number", f"{len(head)}")
+    zeros, kind, found_dims = struct.unpack(">HBB", head)
+    if zeros != 0:
+        raise IdxFormatError(path, "an IDX file, which begins with two zero bytes", f"0x{head.hex()}")
+    if kind != _UNSIGNED_BYTE:
+        raise IdxFormatError(path, f"type 0x{_UNSIGNED_BYTE:02x} (unsigned byte)", f"0x{kind:02x}")
+    if found_dims != dims:
+        raise IdxFormatError(path, f"{dims} dimensions", f"{found_dims}")
+    sizes = file.read(4 * dims)
+    if len(sizes) < 4 * dims:
+        raise IdxFormatError(path, f"{4 * dims} bytes of sizes", f"{len(sizes)}")
+    shape = struct.unpack(f">{dims}I", sizes)
+    count = int(np.prod(shape, dtype=np.int64))
+    values = file.read(count + 1)
+    if len(values) != count:
+        more = "more" if len(values) > count else str(len(values))
+        raise IdxFormatError(path, f"{count} bytes of values for {'x'.join(map(str, shape))}", more)
+    return np.frombuffer(values, np.uint8).reshape(shape), hashlib.sha256(head + sizes + values).hexdigest()

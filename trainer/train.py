@@ -1,0 +1,132 @@
+"""Training: MNIST's digits, drawn digits and non-digits in every batch, one-cycle Adam, averaged weights."""
+
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from trainer.augment import augment
+from trainer.config import Recipe
+from trainer.dataset import CLASSES, Digits
+from trainer.drawn import Drawn
+from trainer.errors import TrainingError
+from trainer.model import Network, Weights
+
+_MOMENT_BATCHES = 40  # over which the normalisation of the averaged weights is measured
+
+
+def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
+    """Fit the network and return the averaged weights, folded. Raises TrainingError where the loss is no number any more."""
+    network = Network(recipe, seed)
+    variables = network.variables
+    decaying = len(network.kernels) + 1
+    first = [tf.Variable(tf.zeros_like(v)) for v in variables]
+    second = [tf.Variable(tf.zeros_like(v)) for v in variables]
+    average = [tf.Variable(v) for v in variables]
+    mnist, own, other = tf.constant(fit.images), tf.constant(drawn.digits.images), tf.constant(drawn.outliers)
+    digit_count = recipe.mnist_batch + recipe.drawn_batch
+    is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.outlier_batch)], 0)
+
+    def batch(rows: list[tf.Tensor], seed_pair: tf.Tensor) -> tf.Tensor:
+        images = tf.concat([tf.gather(pool, row) for pool, row in zip((mnist, own, other), rows, strict=True)], 0)
+        return augment(images, seed_pair)
+
+    @tf.function
+    def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor, number: tf.Tensor):
+        images = batch(rows, seed_pair)
+        with tf.GradientTape() as tape:
+            features, _ = network(images)
+            features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, seed_pair + 1)
+            out = features @ network.head + network.head_bias
+            logits = out[:digit_count, :CLASSES]
+            wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.smoothing) + recipe.smoothing / CLASSES
+            digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
+            outlier_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(is_digit, out[:, CLASSES]))
+            loss = digit_loss + recipe.outlier_weight * outlier_loss
+        gradients = tape.gradient(loss, variables)
+        for k, (v, m, s, g, mean) in enumerate(zip(variables, first, second, gradients, average, strict=True)):  # Adam, decoupled decay
+            m.assign_add(0.1 * (g - m))
+            s.assign_add(0.01 * (g * g - s))
+            move = m / (1 - 0.9**number) / (tf.sqrt(s / (1 - 0.99**number)) + 1e-8)
+            v.assign_sub(rate * (move + (recipe.weight_decay * v if k < decaying else 0.0)))
+            mean.assign_add((1 - decay) * (v - mean))
+        return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
+
+    @tf.function
+    def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor):
+        return network(batch(rows, seed_pair))[1]
+
+    rng = np.random.default_rng([seed, 3])
+    streams = [
+        _shuffled(len(fit), recipe.mnist_batch, rng),
+        _shuffled(len(drawn.digits), recipe.drawn_batch, rng),
+        _shuffled(len(drawn.outliers), recipe.outlier_batch, rng),
+    ]
+    rows_at = [[next(stream) for stream in streams] for _ in range(recipe.steps)]
+    report = _Progress(recipe.steps)
+    for number, rows in enumerate(rows_at):
+        labels = np.concatenate([fit.labels[rows[0]], drawn.digits.labels[rows[1]]])
+        loss, accuracy = step(
+            [tf.constant(row) for row in rows],
+            tf.constant(labels),
+            tf.constant((seed, 2 * number), tf.int32),
+            tf.constant(recipe.peak_rate * one_cycle(number / recipe.steps), tf.float32),
+            tf.constant(min(recipe.ema_decay, (1 + number) / (10 + number)), tf.float32),
+            tf.constant(number + 1.0, tf.float32),
+        )
+        if number % 10 == 9 or number + 1 == recipe.steps:
+            if not np.isfinite(loss):
+                raise TrainingError(f"the loss is {float(loss)} after {number + 1} steps; nothing was published")
+            report(number + 1, float(loss), float(accuracy))
+    report.close()
+    for v, mean in zip(variables, average, strict=True):
+        v.assign(mean)
+    seen = [
+        moments_of([tf.constant(row) for row in rows_at[k % recipe.steps]], tf.constant((seed, 2 * k), tf.int32))
+        for k in range(_MOMENT_BATCHES)
+    ]
+    means, variances = ([np.mean([part[k][kind] for part in seen], axis=0) for k in range(len(network.kernels))] for kind in (0, 1))
+    weights = network.fold(means, variances)
+    if not weights.finite:
+        raise TrainingError("the weights hold NaN or infinity; nothing was published")
+    return weights
+
+
+def one_cycle(done: float, warm: float = 0.15) -> float:
+    """The learning rate's share of its peak: up in a straight line, down along a cosine (Smith 2018)."""
+    return done / warm if done < warm else 0.5 * (1 + np.cos(np.pi * (done - warm) / (1 - warm)))
+
+
+def _shuffled(total: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows in batches of `size`, every row once before any comes again."""
+    left = np.empty(0, np.int64)
+    while True:
+        while len(left) < size:
+            left = np.concatenate([left, rng.permutation(total)])
+        yield left[:size].astype(np.int32)
+        left = left[size:]
+
+
+class _Progress:
+    """A bar with loss, accuracy and time left; plain lines where stderr is no terminal."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.begin, self.said = steps, time.monotonic(), time.monotonic()
+        self.bar = tqdm(total=steps, unit="step", desc="training", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def __call__(self, done: int, loss: float, accuracy: float) -> None:
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.3f}", refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif now - self.said >= 10 or done == self.steps:
+            self.said = now
+            left = (now - self.begin) / done * (self.steps - done)
+            print(f"step {done} of {self.steps}: loss {loss:.4f}, accuracy {accuracy:.3f}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
