@@ -1,0 +1,48 @@
+"""The golden frames: what the rasteriser makes of each drawing in `drawings/`, as text that a reviewer can see.
+
+`python -m tests.golden` (`make golden`) rewrites them; then read the diff. A case is a file, `<case>.json`: a canvas JSON with what is
+expected of it, {"digit": 7} or {"reason": "not_a_digit" | "blank" | "faint"}. Adding one needs no code.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pynumdraw.ink import rasterise
+
+DRAWINGS = Path(__file__).parent / "drawings"
+_GREYS = ".:+#@"  # paper to ink, the five nearest 0, 64, 128, 191 and 255
+
+
+def as_text(frame: np.ndarray) -> str:
+    """uint8[28, 28] as 28 lines of 28 characters."""
+    nearest = (frame.astype(np.int64) * (len(_GREYS) - 1) + 127) // 255
+    return "".join("".join(_GREYS[grey] for grey in row) + "\n" for row in nearest)
+
+
+def text_of(case: Path) -> str:
+    """The frame of the drawing in that file, as text."""
+    drawing = json.loads(case.read_text())
+    return as_text(rasterise(drawing["strokes"], drawing["width"], drawing["height"]))
+
+
+def main() -> None:
+    """Rewrite every frame and say which changed."""
+    cases = sorted(DRAWINGS.glob("*.json"))
+    changed = 0
+    for case in cases:
+        golden, text = case.with_suffix(".txt"), text_of(case)
+        if not golden.exists() or golden.read_text() != text:
+            golden.write_text(text)
+            changed += 1
+            print(f"wrote {golden.relative_to(Path.cwd()) if golden.is_relative_to(Path.cwd()) else golden}")
+    for left in {golden.stem for golden in DRAWINGS.glob("*.txt")} - {case.stem for case in cases}:
+        (DRAWINGS / f"{left}.txt").unlink()
+        changed += 1
+        print(f"removed {left}.txt, which no drawing has")
+    print(f"{len(cases)} frames, {changed} changed")
+
+
+if __name__ == "__main__":
+    main()
