@@ -55,7 +55,10 @@ def values(text: str) -> list[Value]:
                 raise ReferenceError(f'{name}: is null, so it needs a comment `# @schema {{"type": …}}`')
             yield Value(at, default, sentence, schema)
 
-    return list(walk(yaml.compose(text), ()))
+    root = yaml.compose(text)
+    if not isinstance(root, yaml.MappingNode):
+        raise ReferenceError("values.yaml: a map was wanted")
+    return list(walk(root, ()))
 
 
 def _comment(lines: list[str], line: int, name: str) -> tuple[str | None, dict[str, Any]]:

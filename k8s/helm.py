@@ -1,0 +1,57 @@
+"""helm, which does all that changes a release."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from k8s.errors import Refused
+
+CHART = Path(__file__).resolve().parents[1] / "helm" / "pynumdraw"
+
+
+def find_helm(environ: Mapping[str, str]) -> str:
+    """The helm that $HELM names, else the one on $PATH. Raises Refused without one."""
+    if found := environ.get("HELM") or shutil.which("helm", path=environ.get("PATH", os.defpath)):
+        return found
+    raise Refused("helm is not on PATH and HELM does not name it; https://helm.sh/docs/intro/install/ says how to get it")
+
+
+@dataclass(frozen=True)
+class Helm:
+    """The releases of one namespace."""
+
+    binary: str
+    """Path or name of helm, version 3.14 or newer."""
+    namespace: str
+    """Where the release is."""
+
+    def run(self, *arguments: str) -> str:
+        """What helm prints. Raises Refused with what it says where it fails."""
+        try:
+            done = subprocess.run([self.binary, "--namespace", self.namespace, *arguments], capture_output=True, text=True, check=False)
+        except OSError as exc:
+            raise Refused(f"cannot run {self.binary}: {exc.strerror}") from exc
+        if done.returncode:
+            raise Refused(f"helm {arguments[0]}: {done.stderr.strip().removeprefix('Error: ') or f'exit code {done.returncode}'}")
+        return done.stdout
+
+    def values(self, release: str, revision: int | None = None) -> dict[str, Any]:
+        """All values of a release, the chart's own included."""
+        at = [] if revision is None else ["--revision", str(revision)]
+        found: dict[str, Any] = json.loads(self.run("get", "values", release, "--all", "--output", "json", *at))
+        return found
+
+    def history(self, release: str) -> list[dict[str, Any]]:
+        """Its revisions, the newest last: revision, status, chart, description."""
+        found: list[dict[str, Any]] = json.loads(self.run("history", release, "--max", "50", "--output", "json"))
+        return sorted(found, key=lambda row: int(row["revision"]))
+
+    def render(self, release: str, chart: Path) -> str:
+        """The chart's manifests for `kubectl apply`, without its test."""
+        text = self.run("template", release, str(chart), "--skip-tests", "--kube-version", "1.36.0")
+        return text.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")
