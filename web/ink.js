@@ -19,13 +19,18 @@ function drawStroke(context, stroke) {
   const [[x0, y0]] = stroke;
   const [xn, yn] = stroke.at(-1);
   context.beginPath();
+  if (stroke.length === 1) {
+    context.arc(x0, y0, PEN / 2, 0, 2 * Math.PI); // browsers draw nothing for a line of no length
+    context.fill();
+    return;
+  }
   context.moveTo(x0, y0);
   for (let k = 1; k < stroke.length - 1; k += 1) {
     const [x, y] = stroke[k];
     const [nextX, nextY] = stroke[k + 1];
     context.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
   }
-  context.lineTo(xn, yn); // a lone point becomes a dot: a line of no length has round ends too
+  context.lineTo(xn, yn);
   context.stroke();
 }
 

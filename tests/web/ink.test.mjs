@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { drawFrame, drawInk } from "../../web/ink.js";
+import { PEN } from "../../web/strokes.js";
 
 /** A 2D context that writes down what it is told. */
 function recorder(width, height) {
@@ -23,10 +24,10 @@ test("a line begins and ends exactly where the pen did", () => {
   assert.deepEqual(named("lineTo"), [[90, 80]]);
 });
 
-test("a tap leaves a dot: a line of no length with round ends", () => {
+test("a tap leaves a dot as wide as the pen", () => {
   const { context, named } = recorder(400, 400);
   drawInk(context, [[[30, 40, 0]]], "blue");
-  assert.deepEqual([named("moveTo"), named("lineTo"), named("lineCap")], [[[30, 40]], [[30, 40]], [["round"]]]);
+  assert.deepEqual([named("arc"), named("fill").length], [[[30, 40, PEN / 2, 0, 2 * Math.PI]], 1]);
 });
 
 test("canvas units are scaled to the pixels that the screen has", () => {

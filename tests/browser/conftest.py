@@ -1,0 +1,84 @@
+"""The real page: gateway and model server on this machine, or wherever PAGE_URL says; and a Chromium to look at it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests import stack
+from tests.browser.hand import chromium
+
+
+@pytest.fixture(scope="session")
+def store() -> Path:
+    """A model store that holds a version: MODEL_STORE, else models/."""
+    root = Path(os.environ.get("MODEL_STORE") or stack.ROOT / "models")
+    versions = [path.name for path in (root / "digits").glob("*") if path.name.isdigit()]
+    if not versions:
+        pytest.fail(f"{root / 'digits'}: found no version of the model, wanted one to read the drawings; train one (make train) or name a store in MODEL_STORE")
+    return root
+
+
+@pytest.fixture(scope="session")
+def page_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a running page, with a slash at its end."""
+    if given := os.environ.get("PAGE_URL"):
+        yield given.rstrip("/") + "/"
+        return
+    with ExitStack() as programs:
+        server, address, _ = stack.model_server(request.getfixturevalue("store"))
+        programs.enter_context(server)
+        gateway, url = stack.gateway(address)
+        programs.enter_context(gateway)
+        yield f"{url}/"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, chromium(playwright) as launched:
+        yield launched
+
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """Makes pages: new_page(viewport=…, device_scale_factor=…, …).
+
+    At the end each must have loaded from its own host alone, without an error in its console. A test that breaks the page's server on
+    purpose says so: new_page(failures=True) allows failed requests, nothing else.
+    """
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+    hosts: set[tuple[str, str]] = set()
+
+    def make(failures: bool = False, **options: object) -> Page:
+        context = browser.new_context(**options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+
+        def heard(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning") and not (failures and message.text.startswith("Failed to load resource")):
+                errors.append(message.text)
+
+        page.on("console", heard)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda asked: hosts.add((urlsplit(page.url).netloc or urlsplit(asked.url).netloc, urlsplit(asked.url).netloc)))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert all(own == asked for own, asked in hosts), f"asked other hosts than its own: {hosts}"
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """A page in a desktop window."""
+    return new_page(viewport={"width": 1280, "height": 800})

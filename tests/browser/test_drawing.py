@@ -1,0 +1,252 @@
+"""Drawing on the real page, with mouse, pen and fingers, at every zoom; what it says is what the real model answers."""
+
+import io
+import math
+import re
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.hand import DOT, SCRIBBLE, SEVEN, Fingers, draw, ink_share, on_screen, open_page, press, smooth
+from tests.stack import wait_until
+
+PHONE = {"viewport": {"width": 390, "height": 664}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
+
+
+def pixel(page: Page, x: float, y: float) -> tuple[int, int, int]:
+    """The colour that the screen shows at a place of the window, CSS px."""
+    around = {"x": round(x) - 4, "y": round(y) - 4, "width": 8, "height": 8}
+    picture = Image.open(io.BytesIO(page.screenshot(clip=around, scale="device"))).convert("RGB")  # type: ignore[arg-type]
+    return picture.getpixel((picture.width // 2, picture.height // 2))  # type: ignore[return-value]
+
+
+def ink_colour(page: Page) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(pad).color"))))[:3]
+
+
+def strokes(page: Page) -> str | None:
+    return page.locator("#pad").get_attribute("aria-label")
+
+
+def expect_seven(page: Page) -> None:
+    expect(page.locator("#big")).to_have_text("7")
+    expect(page.locator("#title")).to_have_text(re.compile("sure"))
+    expect(page.get_by_role("meter", name="Digit 7")).to_have_attribute("aria-valuetext", re.compile(r"\d\d"))
+
+
+ZOOMS = [
+    # A browser that zooms to 200 % has half as many CSS px in its window and twice as many device px in each.
+    pytest.param(0.5, None, id="50 %"),
+    pytest.param(1.0, None, id="100 %"),
+    pytest.param(2.0, None, id="200 %"),
+    pytest.param(1.0, "0.5", id="50 % by CSS"),
+    pytest.param(1.0, "1.25", id="125 % by CSS"),
+    pytest.param(1.0, "2", id="200 % by CSS"),
+]
+
+
+@pytest.mark.parametrize(("zoom", "css_zoom"), ZOOMS)
+def test_ink_lies_under_the_cursor_and_a_seven_reads_seven(new_page: NewPage, page_url: str, zoom: float, css_zoom: str | None):
+    page = new_page(viewport={"width": int(1280 / zoom), "height": int(960 / zoom)}, device_scale_factor=zoom)
+    open_page(page, page_url)
+    if css_zoom:
+        page.evaluate("zoom => { document.documentElement.style.zoom = zoom; pad.scrollIntoView({ block: 'end' }); }", css_zoom)
+    first, *others = on_screen(page, smooth(SEVEN[0]))
+    page.mouse.move(*first)
+    page.mouse.down()
+    for k, point in enumerate(others):
+        page.mouse.move(*point)
+        if k % 18 == 0:
+            wait_until(f"ink at the cursor, {point}", lambda point=point: pixel(page, *point) == ink_colour(page), 5)
+            assert pixel(page, point[0], point[1] + 0.09 * page.locator("#pad").bounding_box()["height"]) != ink_colour(page)  # type: ignore[index]
+    page.mouse.up()
+    expect_seven(page)
+
+
+def test_zooming_the_window_keeps_the_drawing_and_sharpens_it(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    before = ink_share(page)
+    devtools = page.context.new_cdp_session(page)
+    for width, ratio in [(640, 2), (2560, 0.5), (1280, 1.25)]:
+        devtools.send("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": ratio, "mobile": False})
+        wait_until("one canvas pixel a screen pixel", lambda: page.evaluate("Math.abs(pad.width - pad.getBoundingClientRect().width * devicePixelRatio) < 1"))
+        assert ink_share(page) == pytest.approx(before, rel=0.03)
+
+
+def test_pinched_and_panned_the_ink_is_under_the_finger(new_page: NewPage, page_url: str):
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    page.context.new_cdp_session(page).send("Emulation.setPageScaleFactor", {"pageScaleFactor": 2})
+    wait_until("the page is pinched", lambda: page.evaluate("visualViewport.scale") == 2)
+    page.evaluate("window.landed = []; pad.addEventListener('pointermove', (event) => landed.push([event.clientX, event.clientY]))")
+    Fingers(page).drag([(60, 150), (100, 200), (160, 260), (220, 330)])
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    assert page.evaluate(
+        """() => landed.length > 0 && landed.every(([x, y]) => {
+            const { left, top, width } = pad.getBoundingClientRect();
+            const copy = new OffscreenCanvas(1, 1).getContext("2d");
+            copy.drawImage(pad, ((left - x) * pad.width) / width, ((top - y) * pad.width) / width);
+            return copy.getImageData(0, 0, 1, 1).data[3] > 0;
+        })"""
+    )
+
+
+def test_the_answer_is_there_while_the_pen_is_still_down(page: Page, page_url: str):
+    open_page(page, page_url)
+    press(page, SEVEN[0])
+    expect_seven(page)
+    assert strokes(page) == "Your drawing: empty"  # the stroke is not finished
+    page.mouse.up()
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect_seven(page)
+
+
+def test_ten_bars_sum_to_one_and_the_models_picture_and_version_are_shown(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#reading")).to_have_attribute("data-kind", "blank")
+    with page.expect_response("**/api/v1/predict") as asked:
+        page.get_by_role("button", name="Redo").click()
+    answer = asked.value.json()
+    expect_seven(page)
+    assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-3)
+    expect(page.locator("#model")).to_have_text(f"digits, version {answer['model']['version']}")
+    expect(page.locator("#took")).to_have_text(re.compile(r"^[\d.]+\smm?s$|^[\d.]+\ss$"))
+    shown = page.evaluate("Array.from(frame.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, k) => k % 4 === 3)")
+    wanted = [grey for row in answer["frame"] for grey in row]
+    assert max(abs(a - b) for a, b in zip(shown, wanted, strict=True)) <= 2
+    for digit, probability in enumerate(answer["probabilities"]):
+        assert page.get_by_role("meter", name=f"Digit {digit}").get_attribute("aria-valuenow") == str(round(probability * 100))
+
+
+def test_undo_redo_and_clear_by_button_and_by_key(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    draw(page, [[(0.3, 0.52), (0.7, 0.5)]])
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 2 strokes")
+    whole = ink_share(page)
+    steps = [
+        ("press", "Control+z", "1 stroke"), ("press", "Control+Shift+z", "2 strokes"), ("click", "Undo", "1 stroke"), ("click", "Redo", "2 strokes"),
+        ("press", "Escape", "empty"), ("press", "Control+z", "2 strokes"), ("click", "Clear", "empty"), ("click", "Undo", "2 strokes"), ("press", "Delete", "empty"),
+        ("press", "Meta+z", "2 strokes"),
+    ]  # fmt: skip
+    for how, what, wanted in steps:
+        if how == "press":
+            page.keyboard.press(what)
+        else:
+            page.get_by_role("button", name=what).click()
+        expect(page.locator("#pad")).to_have_attribute("aria-label", f"Your drawing: {wanted}")
+    wait_until("the ink is back", lambda: ink_share(page) == pytest.approx(whole))
+
+
+def test_a_blank_page_says_nothing_wrong(page: Page, page_url: str):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#reading")).to_have_attribute("data-kind", "blank")
+    assert page.locator("#big").text_content() == page.locator("#title").text_content() == ""
+    assert page.locator(".bar-percent").all_text_contents() == [""] * 10
+    wait_until("no ink", lambda: ink_share(page) == 0)
+    expect(page.locator("#hint")).to_be_visible()
+    assert "predict" in asked
+
+
+def test_a_dot_asks_for_more_ink(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, DOT)
+    expect(page.locator("#title")).to_have_text("A little more ink, please")
+    assert ink_share(page) == pytest.approx(math.pi * 0.03**2, rel=0.05)  # a dot as wide as the pen
+    expect(page.locator("#big")).to_be_empty()
+
+
+def test_a_scribble_is_not_a_digit(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SCRIBBLE)
+    expect(page.locator("#title")).to_have_text("That does not look like a digit")
+    expect(page.locator("#big")).to_be_empty()
+    expect(page.locator(".is-chosen")).to_have_count(0)
+
+
+def test_a_finger_draws_and_the_page_does_not_scroll(new_page: NewPage, page_url: str):
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    fingers = Fingers(page)
+    fingers.draw([[(0.5, 0.9), (0.5, 0.5), (0.5, 0.1)]])
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    assert page.evaluate("scrollY") == 0
+    page.get_by_role("button", name="Clear").click()
+    fingers.draw(SEVEN)
+    expect_seven(page)
+    fingers.drag([(200, 640 - step * 20) for step in range(12)])  # below the paper the same movement scrolls
+    wait_until("the page scrolls where nothing is drawn", lambda: page.evaluate("scrollY") > 0)
+
+
+def test_a_second_finger_does_not_draw(new_page: NewPage, page_url: str):
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    (first, second), fingers = on_screen(page, [(0.2, 0.5), (0.8, 0.5)]), Fingers(page)
+    fingers.event("touchStart", first)
+    fingers.event("touchStart", first, second)
+    fingers.event("touchMove", first, (second[0], second[1] + 60))
+    fingers.event("touchEnd", first)
+    fingers.event("touchEnd")
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    wait_until("one dot", lambda: 0 < ink_share(page) < 0.005)
+
+
+def test_the_palm_beside_a_pen_does_not_draw(new_page: NewPage, page_url: str):
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    (palm, *_), fingers, devtools = on_screen(page, [(0.8, 0.9)]), Fingers(page), page.context.new_cdp_session(page)
+    points = on_screen(page, smooth(SEVEN[0]))
+
+    def pen(kind: str, at: tuple[float, float]) -> None:
+        pressed = {"type": kind, "x": at[0], "y": at[1], "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+        devtools.send("Input.dispatchMouseEvent", pressed)
+
+    fingers.event("touchStart", palm)  # the hand lies down first
+    pen("mousePressed", points[0])
+    for point in points[1:]:
+        pen("mouseMoved", point)
+    fingers.event("touchMove", (palm[0] - 40, palm[1] - 40))
+    pen("mouseReleased", points[-1])
+    fingers.event("touchEnd")
+    fingers.draw([[(0.2, 0.9), (0.8, 0.9)]])  # and the hand again, right after
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect_seven(page)
+
+
+def test_a_touch_that_the_system_takes_away_leaves_its_ink(new_page: NewPage, page_url: str):
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    (begin, end), fingers = on_screen(page, [(0.3, 0.3), (0.6, 0.6)]), Fingers(page)
+    fingers.event("touchStart", begin)
+    fingers.event("touchMove", end)
+    fingers.event("touchCancel")
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+
+
+def test_only_the_left_button_draws(page: Page, page_url: str):
+    open_page(page, page_url)
+    ((x, y),) = on_screen(page, [(0.5, 0.5)])
+    page.mouse.move(x, y)
+    page.mouse.down(button="middle")
+    page.mouse.move(x + 80, y + 80)
+    page.mouse.up(button="middle")
+    assert strokes(page) == "Your drawing: empty"
+
+
+def test_a_line_that_leaves_the_paper_goes_on_when_it_comes_back(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, [[(0.2, 0.3), (0.5, -0.2), (0.8, 0.3), (1.2, 0.5), (0.5, 0.8)]])
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect(page.locator("#reading")).not_to_have_attribute("data-kind", "refused")
+    expect(page.locator("#facts")).to_be_visible()

@@ -1,0 +1,281 @@
+"""The page around the drawing: what it says when something is wrong, whom it serves, where it fits."""
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests import stack
+from tests.browser.conftest import NewPage
+from tests.browser.hand import SCRIBBLE, SEVEN, draw, ink_share, open_page, press
+from tests.browser.test_drawing import expect_seven
+
+NOT_READY = "The model is still being trained or loaded; drawing works, answers come as soon as it is ready."
+
+
+def test_without_a_model_the_page_says_so_and_answers_by_itself_once_it_is_there(new_page: NewPage, store: Path):
+    port = stack.free_port()
+    with ExitStack() as programs:
+        gateway, url = stack.gateway(f"127.0.0.1:{port}")
+        programs.enter_context(gateway)
+        page = new_page(failures=True)
+        page.goto(url)
+        expect(page.locator("#note")).to_have_text(NOT_READY)
+        expect(page.locator("#status")).to_have_text("model not ready")
+        draw(page, SEVEN)
+        expect(page.locator("#when")).to_have_text(re.compile("by itself in|trying"))
+        drawn = ink_share(page)
+
+        first, *_ = stack.model_server(store, port=port)
+        with first:
+            expect_seven(page)  # nobody touched the page
+            expect(page.locator("#retry")).to_be_hidden()
+        draw(page, [[(0.35, 0.52), (0.65, 0.5)]])
+        expect(page.locator("#note")).to_have_text(NOT_READY, timeout=15_000)
+        expect(page.locator(".is-chosen")).to_have_count(0)  # no answer of before stands beside another drawing
+
+        page.keyboard.press("Control+z")
+        programs.enter_context(stack.model_server(store, port=port)[0])
+        page.get_by_role("button", name="Try now").click()
+        expect_seven(page)
+        assert ink_share(page) == pytest.approx(drawn)
+
+
+def answer_with(status: int, body: str, **headers: str):
+    """A route that answers so, as a server in trouble does."""
+    return lambda route: route.fulfill(status=status, body=body, headers=headers)
+
+
+def error(code: str, message: str) -> str:
+    return json.dumps({"error": {"code": code, "message": message, "request_id": "5f1c2a9e"}})
+
+
+TROUBLES = [
+    pytest.param(answer_with(500, error("internal", "something went wrong in the gateway")), "Something went wrong on the server", "request 5f1c2a9e", id="a bug"),
+    pytest.param(answer_with(502, error("bad_model_reply", "the model does not fit")), "Something went wrong on the server", "The model does not fit.", id="a model that does not fit"),
+    pytest.param(answer_with(504, error("serving_timeout", "no answer")), "The model is taking long", "asking again", id="a slow model"),
+    pytest.param(answer_with(429, error("busy", "busy"), **{"Retry-After": "2"}), "A moment, please", "yours is next", id="a busy gateway"),
+    pytest.param(answer_with(413, error("drawing_too_large", "strokes: found 1001 strokes, wanted at most 1000")), "The server cannot read this drawing", "wanted at most 1000", id="a drawing too large"),
+    pytest.param(answer_with(502, "<h1>Bad Gateway</h1>"), "The server is not answering", "Your drawing is kept", id="a proxy without a gateway"),
+    pytest.param(lambda route: route.abort("connectionrefused"), "No connection to the server", "Your drawing is kept", id="no connection"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("trouble", "title", "note"), TROUBLES)
+def test_trouble_is_said_plainly_and_nothing_drawn_is_lost(new_page: NewPage, page_url: str, trouble, title: str, note: str):
+    page = new_page(failures=True)
+    open_page(page, page_url)
+    page.route("**/api/v1/predict", trouble)
+    draw(page, SEVEN)
+    expect(page.locator("#title")).to_have_text(title)
+    expect(page.locator("#note")).to_contain_text(note)
+    expect(page.locator("#big")).to_be_empty()
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    page.unroute("**/api/v1/predict")
+    if page.locator("#again").is_visible():
+        page.locator("#again").click()
+    else:
+        page.keyboard.press("Control+z")
+        page.keyboard.press("Control+Shift+z")
+    expect_seven(page)
+
+
+def test_a_late_answer_never_replaces_a_newer_one(page: Page, page_url: str):
+    open_page(page, page_url)
+    held: list[Route] = []
+    page.route("**/api/v1/predict", lambda route: held.append(route) if not held else route.continue_())
+    press(page, SEVEN[0])
+    stack.wait_until("a request while drawing", lambda: page.evaluate("1") and held)
+    page.mouse.up()
+    expect_seven(page)
+    late = {"digit": 3, "reason": None, "candidates": [3], "confidence": 0.99, "probabilities": [0.1] * 10, "model": {"name": "digits", "version": 1}}
+    with pytest.raises(AssertionError):
+        held[0].fulfill(json=late)
+        expect(page.locator("#big")).to_have_text("3", timeout=1000)
+    expect_seven(page)
+
+
+@contextmanager
+def proxy(target: str, prefix: str) -> Iterator[str]:
+    """A reverse proxy that shows target's pages under prefix and nothing else, as an Ingress with a path does."""
+    where = urlsplit(target).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(prefix):
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            upstream = http.client.HTTPConnection(where, timeout=10)
+            upstream.request(self.command, self.path[len(prefix) - 1 :], body, {"Content-Type": self.headers.get("Content-Type", "")})
+            reply = upstream.getresponse()
+            content = reply.read()
+            self.send_response(reply.status)
+            for name in ("Content-Type", "Content-Security-Policy", "Cache-Control"):
+                if value := reply.headers.get(name):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            upstream.close()
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Be quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}{prefix}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_it_works_under_a_sub_path(page: Page, page_url: str):
+    with proxy(page_url, "/some/where/") as url:
+        open_page(page, url)
+        draw(page, SEVEN)
+        expect_seven(page)
+        page.close()
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 430, 768, 1024, 1280, 1920])
+def test_it_fits_every_width_without_scrolling_sideways(new_page: NewPage, page_url: str, width: int):
+    page = new_page(viewport={"width": width, "height": 720})
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll("main *, header *")].filter((element) => {
+            const { left, right, width } = element.getBoundingClientRect();
+            return width > 0 && (left < 0 || right > innerWidth) && !element.closest("svg");
+        }).map((element) => element.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+    paper, reading = (page.locator(name).bounding_box() for name in (".paper", ".reading"))
+    assert paper and reading
+    assert (reading["x"] > paper["x"] + paper["width"]) == (width >= 768)  # beside the paper, or below it
+    assert paper["height"] == pytest.approx(paper["width"], abs=1)
+    for name in ("Undo", "Redo", "Clear"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box
+        assert min(box["width"], box["height"]) >= 44  # a finger's size
+
+
+CONTRAST = """() => {
+    const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+        return { rgb: [r, g, b], a: a / 255 };
+    };
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const { rgb, a } = rgba(getComputedStyle(at).backgroundColor);
+            if (a > 0.99) return rgb;
+        }
+        return [255, 255, 255];
+    };
+    const light = (rgb) => rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        if (!walker.currentNode.textContent.trim() || element.closest("[aria-disabled=true], .aside, noscript, [hidden]")) continue;
+        const style = getComputedStyle(element);
+        const [a, b] = [light(rgba(style.color).rgb), light(ground(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        found.push([walker.currentNode.textContent.trim(), ratio, parseFloat(style.fontSize) >= 24 ? 3 : 4.5]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_word_has_enough_contrast(new_page: NewPage, page_url: str, scheme: str):
+    page = new_page(color_scheme=scheme, reduced_motion="reduce")
+    open_page(page, page_url)
+    words = page.evaluate(CONTRAST)
+    for strokes in (SEVEN, SCRIBBLE):
+        draw(page, strokes)
+        expect(page.locator("#title")).not_to_be_empty()
+        words += page.evaluate(CONTRAST)
+        page.keyboard.press("Escape")
+    assert len(words) > 60
+    assert [(text, round(ratio, 2)) for text, ratio, wanted in words if ratio < wanted] == []
+
+
+def test_the_ink_follows_the_colour_scheme(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    dark_ink = "() => { const copy = new OffscreenCanvas(1, 1).getContext('2d'); copy.drawImage(pad, -pad.width * 0.48, -pad.height * 0.24); return [...copy.getImageData(0, 0, 1, 1).data.slice(0, 3)]; }"
+    before = page.evaluate(dark_ink)
+    page.emulate_media(color_scheme="dark")
+    stack.wait_until("lighter ink", lambda: sum(page.evaluate(dark_ink)) > sum(before) + 200)
+
+
+def test_everything_has_a_name_and_keys_reach_it_in_order(page: Page, page_url: str):
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text("pynumdraw")
+    expect(page.get_by_role("img", name=re.compile("^Your drawing: 1 stroke"))).to_be_visible()
+    expect(page.get_by_role("img", name="Your drawing as 28 by 28 grey pixels")).to_be_visible()
+    expect(page.get_by_role("meter")).to_have_count(10)
+    assert page.evaluate("[...document.querySelectorAll('button')].every((button) => button.textContent.trim())")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    reached = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert reached == ["Undo", "Redo", "Clear"]
+    page.keyboard.press("Enter")
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: empty")
+    assert page.evaluate("document.activeElement.id") == "clear"  # what has nothing to do keeps the focus
+
+
+def test_a_screen_reader_hears_the_settled_answer_once(page: Page, page_url: str):
+    open_page(page, page_url)
+    page.evaluate("window.heard = []; new MutationObserver(() => heard.push(spoken.textContent)).observe(spoken, { childList: true })")
+    draw(page, SEVEN)
+    stack.wait_until("the answer is said", lambda: page.evaluate("heard.length"))
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+z")
+    expect_seven(page)
+    heard = page.evaluate("heard")
+    assert len(heard) == 1
+    assert re.fullmatch(r"7, .*sure", heard[0])
+    expect(page.locator("#spoken")).to_have_role("status")
+
+
+def test_shortcuts_are_told_in_tooltips(page: Page, page_url: str):
+    open_page(page, page_url)
+    tips = [page.evaluate("(id) => getComputedStyle(document.getElementById(id), '::after').content", name) for name in ("undo", "redo", "clear")]
+    assert tips == ['"Ctrl+Z"', '"Ctrl+Shift+Z"', '"Esc"']
+
+
+def test_without_javascript_a_sentence_says_what_is_needed(new_page: NewPage, page_url: str):
+    page = new_page(java_script_enabled=False)
+    page.goto(page_url)
+    expect(page.locator(".noscript")).to_contain_text("Drawing needs JavaScript")
+
+
+def test_who_wants_less_motion_gets_none(new_page: NewPage, page_url: str):
+    page = new_page(reduced_motion="reduce")
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    assert page.evaluate("document.getAnimations().length") == 0
