@@ -1,0 +1,119 @@
+"""`python -m gateway`: the gateway behind gunicorn, set by the GATEWAY_* variables of the environment.
+
+One process answers, by threads: what takes time waits for the model server, and more processes are more pods. gunicorn's own process
+watches it and starts another should it die. SIGTERM: /readyz says 503 while all else works for `linger_s`, so that load balancers turn
+away; then the listener closes, requests in flight get `drain_s` to finish, and the exit code is 0. SIGINT (Ctrl-C) does not linger.
+"""
+
+import functools
+import logging
+import math
+import os
+import sys
+import tempfile
+import threading
+from types import FrameType
+from typing import Any
+
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.config import Config  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from gateway.settings import Settings, SettingsError
+from gateway.telemetry import log_as_json
+
+KEEP_ALIVE_S = (
+    120  # longer than the proxies before us keep an idle connection (Traefik 90, nginx 60): they close it, never we under a request
+)
+_draining = threading.Event()
+
+
+class Worker(ThreadWorker):
+    """gunicorn's threads, which on SIGTERM serve a while longer."""
+
+    linger_s = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGTERM: say so at /readyz, and end after `linger_s`. The same again: end now."""
+        end = functools.partial(super().handle_exit, sig, frame)
+        if _draining.is_set() or self.linger_s == 0:
+            _draining.set()
+            end()
+            return
+        _draining.set()
+        timer = threading.Timer(self.linger_s, end)
+        timer.daemon = True
+        timer.start()
+
+
+class Log:
+    """gunicorn's words to the process's log; each request has its line from the application."""
+
+    def __init__(self, config: Config) -> None:
+        self._log = logging.getLogger("gunicorn")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def access(self, *_: object) -> None:
+        """Nothing."""
+
+    def reopen_files(self) -> None:
+        """There are none."""
+
+    def close_on_exec(self) -> None:
+        """Nothing is open."""
+
+
+class Server(BaseApplication):
+    """gunicorn, told by our settings alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """What gunicorn is to do."""
+        settings = self.settings
+        for name, value in {
+            "bind": f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}",
+            "worker_class": type("Worker", (Worker,), {"linger_s": settings.linger_s}),
+            "workers": 1,
+            "threads": settings.all_threads,
+            "worker_connections": 1000,
+            "keepalive": KEEP_ALIVE_S,
+            "graceful_timeout": math.ceil(settings.linger_s + settings.drain_s),
+            "timeout": 30,  # a process that is stuck as a whole is started anew
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir(),  # a sign of life on a disk may block
+            "logger_class": Log,
+            "control_socket_disable": True,
+            "forwarded_allow_ips": "",
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, made in the process that answers."""
+        from gateway.app import create_app
+        from gateway.serving import Serving
+        from gateway.telemetry import Telemetry
+
+        telemetry = Telemetry()
+        if self.settings.metrics_port:
+            telemetry.serve(self.settings.host, self.settings.metrics_port)
+        return create_app(self.settings, Serving(self.settings), telemetry, _draining)
+
+
+def main() -> int:
+    """Serve until told to end."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as exc:
+        print(f"gateway: {exc}", file=sys.stderr)
+        return 2
+    log_as_json(settings.log_level)
+    Server(settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

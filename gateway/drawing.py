@@ -1,0 +1,266 @@
+"""A request's body to a drawing: strokes, a PNG picture, or the original demo's list of greys. Everything is checked here.
+
+Whatever the bytes are, only GatewayError leaves this module. What a body may hold is told in openapi.json; unknown fields are ignored,
+so that a newer page works with an older gateway.
+"""
+
+import binascii
+import io
+import json
+import math
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
+from typing import Any, NoReturn
+
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile
+
+from gateway.errors import DrawingTooLarge, InvalidDrawing, UnsupportedContent
+from pynumdraw import ink
+
+MAX_CANVAS_PX = 10_000
+MAX_STROKES = 1_000
+MAX_POINTS = 20_000
+MAX_PICTURE_SIDE_PX = 4_096
+MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
+
+_PNG_URL = "data:image/png;base64,"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_LEAST_GREY = 32  # of 255: what is lighter all over is paper; arbitrary, a line that people call grey has 60 and more
+_LARGE_BYTES = 256 * 1024
+_one_at_a_time = threading.RLock()  # large bodies and pictures: reading takes ten times their size, and runs one at a time anyway
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """What a pen drew on a canvas. strokes: the parts on the canvas, each float64[n, 2], in canvas px. pen: the line's width or None."""
+
+    width: float
+    height: float
+    strokes: list[np.ndarray]
+    pen: float | None = None
+    wants_frame: bool = False
+
+    def lack(self) -> str | None:
+        """ "blank" or "faint" where there is too little ink to ask a model, else None."""
+        return ink.too_little_ink(self.strokes, self.width, self.height, self.pen)
+
+    def frame(self) -> np.ndarray:
+        """uint8[28, 28], 0 paper, 255 ink."""
+        return ink.rasterise(self.strokes, self.width, self.height)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of ink: uint8[height, width], 0 paper, 255 ink."""
+
+    ink: np.ndarray
+    wants_frame: bool = False
+
+    def lack(self) -> str | None:
+        """ "blank" or "faint" where there is too little ink to ask a model, else None."""
+        box = ink.ink_box(self.ink)
+        if box is None:
+            return "faint" if self.ink.max() >= _LEAST_GREY else "blank"
+        top, bottom, left, right = box
+        least = (ink.FAINT_EXTENT + ink.DEFAULT_PEN) * min(self.ink.shape)  # the line's width counts here, as it does not among strokes
+        return "faint" if max(bottom - top, right - left) < least else None
+
+    def frame(self) -> np.ndarray:
+        """uint8[28, 28], 0 paper, 255 ink."""
+        return ink.frame_from_picture(self.ink)
+
+
+Drawing = Strokes | Picture
+
+
+def parse_drawing(body: bytes, content_type: str | None) -> Drawing:
+    """The drawing in a canvas JSON. Raises InvalidDrawing, DrawingTooLarge, UnsupportedContent."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedContent(f"Content-Type: found {_shown(content_type)}, wanted application/json")
+    with _room_for(body):
+        fields = _object(body)
+        wants_frame = fields.get("frame", False)
+        if not isinstance(wants_frame, bool):
+            _refuse("frame", wants_frame, "true or false")
+        if ("strokes" in fields) == ("image" in fields):
+            raise InvalidDrawing(f"body: found {'both' if 'image' in fields else 'neither'} of strokes and image, wanted one of them")
+        if "image" in fields:
+            return Picture(_picture(fields["image"]), wants_frame)
+        width, height = (_number(fields, name, 1, MAX_CANVAS_PX) for name in ("width", "height"))
+        pen = _number(fields, "pen", 0, max(width, height)) if "pen" in fields else None
+        if pen == 0:
+            _refuse("pen", pen, "more than 0")
+        strokes = _strokes(fields["strokes"], width, height)
+        return Strokes(width, height, ink.strokes_inside(strokes, width, height), pen, wants_frame)  # type: ignore[arg-type]
+
+
+def parse_new_data(body: bytes) -> Picture:
+    """The picture in a body of the original demo: `{"new_data": [greys 0..1, row by row, white on black]}` of a square canvas.
+
+    Raises InvalidDrawing, DrawingTooLarge.
+    """
+    with _room_for(body):
+        greys = _object(body).get("new_data")
+        if type(greys) is not list:
+            _refuse("new_data", greys, "an array of numbers from 0 to 1")
+        if len(greys) > MAX_PICTURE_PX:
+            raise DrawingTooLarge(f"new_data: found {len(greys)} numbers, wanted at most {MAX_PICTURE_PX}")
+        side = math.isqrt(len(greys))
+        if side == 0 or side * side != len(greys):
+            raise InvalidDrawing(f"new_data: found {len(greys)} numbers, wanted those of a square canvas (such as 250000)")
+        values = _array(greys)
+        if values is None or not ((values >= 0) & (values <= 1)).all():
+            at = next(k for k, value in enumerate(greys) if not _is_number(value, 0, 1))
+            _refuse(f"new_data[{at}]", greys[at], "a number from 0 to 1")
+        return Picture(np.rint(values * 255).astype(np.uint8).reshape(side, side))
+
+
+def _room_for(body: bytes) -> AbstractContextManager[Any]:
+    return _one_at_a_time if len(body) > _LARGE_BYTES else nullcontext()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body."""
+    try:
+        value = _decoder.decode(body.decode())
+    except UnicodeDecodeError as exc:
+        raise InvalidDrawing(f"body: found a byte that is not UTF-8 at offset {exc.start}, wanted JSON in UTF-8") from exc
+    except json.JSONDecodeError as exc:
+        raise InvalidDrawing(f"body: wanted JSON, found at line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InvalidDrawing("body: found arrays or objects nested too deeply, wanted three levels of strokes") from exc
+    except ValueError as exc:  # a whole number of thousands of digits
+        raise InvalidDrawing("body: found a number with too many digits, wanted JSON numbers") from exc
+    if not isinstance(value, dict):
+        _refuse("body", value, "a JSON object")
+    return value
+
+
+def _refuse_constant(token: str) -> NoReturn:
+    raise InvalidDrawing(f"body: found {token}, wanted JSON, which has finite numbers only")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _number(fields: dict[str, Any], name: str, low: float, high: float) -> float:
+    if name not in fields:
+        raise InvalidDrawing(f"{name}: found nothing, wanted a number from {low:g} to {high:g}")
+    value = fields[name]
+    if not _is_number(value, low, high):
+        _refuse(name, value, f"a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
+    """The strokes as float64[n, 2] each, every number checked: all points in one go, and only where that fails one by one."""
+    if type(strokes) is not list:
+        _refuse("strokes", strokes, "an array of strokes")
+    if len(strokes) > MAX_STROKES:
+        raise DrawingTooLarge(f"strokes: found {len(strokes)} strokes, wanted at most {MAX_STROKES}")
+    if not set(map(type, strokes)) <= {list}:
+        _refuse_points(strokes, width, height)
+    ends = list(accumulate(map(len, strokes), initial=0))
+    if ends[-1] > MAX_POINTS:
+        raise DrawingTooLarge(f"strokes: found {ends[-1]} points, wanted at most {MAX_POINTS}")
+    points = list(chain.from_iterable(strokes))
+    if not points:
+        return []
+    sizes = set(map(len, points)) if set(map(type, points)) == {list} else set()
+    if sizes == {2, 3}:
+        points, sizes = [(*point, 0)[:3] for point in points], {3}
+    table = _array(list(chain.from_iterable(points))) if sizes in ({2}, {3}) else None
+    if table is None:
+        _refuse_points(strokes, width, height)
+    table = table.reshape(len(points), -1)  # (point, x y t?)
+    size = np.array([width, height])
+    if not ((table[:, :2] >= -size) & (table[:, :2] <= 2 * size)).all() or not (table[:, 2:] >= 0).all() or not np.isfinite(table).all():
+        _refuse_points(strokes, width, height)
+    return [table[begin:end, :2] for begin, end in pairwise(ends) if end > begin]
+
+
+def _refuse_points(strokes: list[Any], width: float, height: float) -> NoReturn:
+    """Name the first thing among the strokes that is not as it must be."""
+    for i, stroke in enumerate(strokes):
+        if type(stroke) is not list:
+            _refuse(f"strokes[{i}]", stroke, "an array of points")
+        for j, point in enumerate(stroke):
+            if type(point) is not list or len(point) not in (2, 3):
+                _refuse(f"strokes[{i}][{j}]", point, "[x, y] or [x, y, t_ms]")
+            for k, (value, edge) in enumerate(zip(point, (width, height), strict=False)):
+                if not _is_number(value, -edge, 2 * edge):
+                    _refuse(f"strokes[{i}][{j}][{k}]", value, f"a number from {-edge:g} to {2 * edge:g}, one canvas beyond each edge")
+            if not _is_number(point[-1], 0, sys.float_info.max) and len(point) == 3:
+                _refuse(f"strokes[{i}][{j}][2]", point[2], "a time of 0 ms or more")
+    raise InvalidDrawing("strokes: wanted arrays of points")
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high
+
+
+def _array(values: Sequence[Any]) -> np.ndarray | None:
+    """JSON numbers as float64, None where one of them is no number (a bool, a string) or too large for a float."""
+    if not set(map(type, values)) <= {int, float}:
+        return None
+    try:
+        return np.array(values, np.float64)
+    except OverflowError:
+        return None
+
+
+def _picture(url: Any) -> np.ndarray:
+    """The ink in a PNG's data URL, over white paper: uint8[height, width], 0 paper, 255 ink."""
+    if type(url) is not str or not url.startswith(_PNG_URL):
+        _refuse("image", url, f"a data URL that begins with {_PNG_URL}")
+    try:
+        data = binascii.a2b_base64(url[len(_PNG_URL) :], strict_mode=True)
+    except ValueError as exc:
+        raise InvalidDrawing(f"image: found text that is not base64 ({exc}), wanted a PNG in base64") from exc
+    if len(data) < 33 or data[:8] != _PNG_MAGIC or data[12:16] != b"IHDR":
+        raise InvalidDrawing(f"image: found {len(data)} bytes that do not begin as a PNG, wanted a PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    if not (width and height):
+        raise InvalidDrawing(f"image: found a PNG of {width}x{height} px, wanted 1 px or more a side")
+    if max(width, height) > MAX_PICTURE_SIDE_PX or width * height > MAX_PICTURE_PX:  # before a byte of it is decoded
+        raise DrawingTooLarge(f"image: found {width}x{height} px, wanted at most {MAX_PICTURE_SIDE_PX} a side and {MAX_PICTURE_PX} in all")
+    with _one_at_a_time:
+        try:
+            grey, alpha = _decode(PngImageFile(io.BytesIO(data)))
+        except Exception as exc:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error … for a PNG that is not whole
+            raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted a whole one") from exc
+        return ((255 - grey.astype(np.uint16)) * alpha // 255).astype(np.uint8)
+
+
+def _decode(image: PngImageFile) -> tuple[np.ndarray, np.ndarray]:
+    """Grey and alpha, uint8[height, width] each, of a PNG of any mode."""
+    if image.mode.startswith("I"):  # 16 bit: Pillow's own conversion cuts instead of scaling
+        deep = np.asarray(image)
+        clear = image.info.get("transparency", -1)
+        return (deep >> 8).astype(np.uint8), np.where(deep == clear, 0, 255).astype(np.uint8)
+    opened = image.convert("RGBA") if image.mode == "P" else image  # a palette's transparency is lost on the direct way
+    both = np.asarray(opened.convert("LA"))
+    return both[..., 0], both[..., 1]
+
+
+def _refuse(field: str, found: Any, wanted: str) -> NoReturn:
+    raise InvalidDrawing(f"{field}: found {_shown(found)}, wanted {wanted}")
+
+
+def _shown(value: Any) -> str:
+    """A value of the body as a message may show it: short, whatever was sent."""
+    if isinstance(value, list):
+        return f"an array of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)}"
+    if value is None:
+        return "nothing"
+    text = json.dumps(value if not isinstance(value, int) or abs(value) < 1 << 64 else math.inf)
+    return text if len(text) <= 40 else f"{text[:36]} …"

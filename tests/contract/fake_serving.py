@@ -1,0 +1,116 @@
+"""A model server that says what a test wants: real gRPC on a real port, so that the gateway's client is tested at the wire."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from pynumdraw.ink import INK_VERSION
+from pynumdraw.wire import from_tensor, serving_pb2, tensor_pb2, to_tensor
+
+CARD = {
+    "model": "digits",
+    "ink_version": INK_VERSION,
+    "threshold": 0.6,
+    "prior": 0.5,
+    "ambiguous": {"max_confidence": 0.8, "min_pair": 0.95},
+    "metrics": {"accuracy": 0.99, "nll": 0.03, "ece": 0.002},
+    "reliability": [],
+    "confidence_histogram": {"edges": [0.0, 1.0], "counts": [1]},
+}
+
+
+def typed(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """An array as TensorFlow Serving replies with it: in the typed field, every element told."""
+    tensor = to_tensor(array)
+    values, tensor.tensor_content = array.ravel().tolist(), b""
+    getattr(tensor, {"f": "float_val", "b": "bool_val", "i": "int64_val"}[array.dtype.kind]).extend(values)
+    return tensor
+
+
+def text(value: str) -> tensor_pb2.TensorProto:
+    """A scalar string."""
+    return tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, tensor_shape=tensor_pb2.TensorShapeProto(), string_val=[value.encode()])
+
+
+@dataclass
+class FakeServing:
+    """What the server says. Fields may change while it runs; `asked` holds the requests seen."""
+
+    version: int = 1
+    probabilities: list[float] = field(default_factory=lambda: [0.001] * 7 + [0.993] + [0.0] * 2)
+    is_digit_probability: float = 0.998
+    accepted: bool = True
+    card: dict[str, Any] = field(default_factory=lambda: dict(CARD))
+    delay_s: float = 0.0
+    fails: list[grpc.StatusCode] = field(default_factory=list)  # taken one a call, the first first
+    always: grpc.StatusCode | None = None
+    spoil: Callable[[serving_pb2.PredictResponse], None] | None = None
+    states: list[tuple[int, str, int]] | None = None  # version, state, error code
+    asked: list[serving_pb2.PredictRequest] = field(default_factory=list)
+    port: int = 0
+
+    def predict(self, request: serving_pb2.PredictRequest, context: grpc.ServicerContext) -> serving_pb2.PredictResponse:
+        self.asked.append(request)
+        if self.always is not None or self.fails:
+            context.abort(self.always or self.fails.pop(0), "told to fail; /secret/path")
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        spec = request.model_spec
+        if spec.HasField("version") and spec.version.value != self.version:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Specific({spec.name}, {spec.version.value})")
+        reply = serving_pb2.PredictResponse()
+        reply.model_spec.name = spec.name
+        reply.model_spec.version.value = self.version
+        reply.model_spec.signature_name = spec.signature_name or "serving_default"
+        if spec.signature_name == "card":
+            reply.outputs["card"].CopyFrom(text(json.dumps({**self.card, "version": self.version})))
+        else:
+            count = len(from_tensor(request.inputs["images"]))
+            reply.outputs["probabilities"].CopyFrom(typed(np.array([self.probabilities] * count, np.float32)))
+            reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([self.is_digit_probability] * count, np.float32)))
+            reply.outputs["accepted"].CopyFrom(typed(np.array([self.accepted] * count, bool)))
+        if self.spoil is not None:
+            self.spoil(reply)
+        return reply
+
+    def status(self, request: serving_pb2.GetModelStatusRequest, context: grpc.ServicerContext) -> serving_pb2.GetModelStatusResponse:
+        reply = serving_pb2.GetModelStatusResponse()
+        states = [(self.version, "AVAILABLE", 0)] if self.states is None else self.states
+        if not states:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {request.model_spec.name}")
+        for version, state, code in states:
+            row = reply.model_version_status.add(version=version, state=serving_pb2.ModelVersionStatus.State.Value(state))
+            row.status.error_code = code  # type: ignore[assignment]
+        return reply
+
+
+@contextmanager
+def serve(fake: FakeServing, address: str = "127.0.0.1:0", **arguments: int) -> Iterator[FakeServing]:
+    """Run it on an address until the block ends. arguments: gRPC channel arguments of the server, without "grpc."."""
+    options = [("grpc.so_reuseport", 0), *((f"grpc.{name}", value) for name, value in arguments.items())]
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=options)
+    predict = grpc.unary_unary_rpc_method_handler(
+        fake.predict, serving_pb2.PredictRequest.FromString, serving_pb2.PredictResponse.SerializeToString
+    )
+    status = grpc.unary_unary_rpc_method_handler(
+        fake.status, serving_pb2.GetModelStatusRequest.FromString, serving_pb2.GetModelStatusResponse.SerializeToString
+    )
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": predict}),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": status}),
+        )
+    )
+    fake.port = server.add_insecure_port(address)
+    server.start()
+    try:
+        yield fake
+    finally:
+        server.stop(0).wait()
