@@ -1,0 +1,137 @@
+"""What the chart says to the programs is what the programs understand."""
+
+import ast
+import dataclasses
+import importlib.util
+import json
+import re
+
+import pytest
+import yaml
+
+import pynumdraw
+from gateway.settings import Settings
+from gateway.telemetry import Telemetry
+from modelserver import flags
+from pynumdraw import store
+from tests.chart import tools
+
+TENSORFLOW_SERVING_METRICS = {":tensorflow:serving:request_count"}
+KUBERNETES_METRICS = {"container_memory_working_set_bytes", "kube_pod_container_resource_limits", "kube_job_status_failed"}  # cAdvisor, kube-state-metrics
+
+
+def containers(render, *files, **values):
+    for name, pod in render(*files, **values).pods().items():
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+            yield name, container
+
+
+def test_the_gateway_knows_every_variable_that_the_chart_sets(render):
+    (gateway,) = [container for _, container in containers(render) if container["name"] == "gateway"]
+    environ = {each["name"]: each["value"] for each in gateway["env"]}
+    settings = Settings.from_env(environ)
+    assert settings.host == "0.0.0.0" and settings.max_body_bytes == 8388608
+    assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)} - {"GATEWAY_THREADS"}, "threads follow max_in_flight"
+
+
+def test_the_probes_and_the_metrics_are_on_the_ports_that_the_gateway_is_told(render):
+    (gateway,) = [container for _, container in containers(render) if container["name"] == "gateway"]
+    environ = {each["name"]: each["value"] for each in gateway["env"]}
+    ports = {port["name"]: str(port["containerPort"]) for port in gateway["ports"]}
+    assert ports == {"http": environ["GATEWAY_PORT"], "metrics": environ["GATEWAY_METRICS_PORT"]}
+
+
+def test_the_server_knows_every_flag(render):
+    """TensorFlow Serving starts all the same with a flag that it does not know, so a misspelt one would do nothing, silently."""
+    for _, container in containers(render, **{"model.version": 4}):
+        if container["name"] == "serving":
+            options, unknown = flags.parse(container["args"])
+            assert unknown == []
+            assert (options.port, options.rest_api_port, options.model_name) == (8500, 8501, "digits")
+            options.check()
+            return
+    pytest.fail("no serving container")
+
+
+def test_the_store_understands_how_it_is_called(render):
+    for _, container in containers(render):
+        if container["name"] == "place":
+            assert container["command"] == ["python", "-m", "pynumdraw.store", "place"]
+            asked = store._parser().parse_args([container["command"][-1], *[each.replace("$(MODEL_VERSION)", "4") for each in container["args"]]])
+            assert (asked.command, asked.version, asked.wait_s) == ("place", 4, 1800.0)
+
+
+def test_the_trainer_understands_how_it_is_called(render, monkeypatch):
+    trainer = importlib.import_module("trainer.__main__")
+    for name, container in containers(render):
+        if container["name"] == "trainer":
+            asked = trainer._parser().parse_args([container["command"][-1], *container["args"]])
+            assert (str(asked.store), asked.name, asked.recipe, asked.if_empty) == ("/store", "digits", "quick", name.startswith("Job"))
+
+
+def test_every_program_that_is_called_is_in_its_image(render):
+    """The module after `python -m`, for each container that runs one of our images."""
+    held = {image: set(re.findall(r"^COPY (\w+) /app/", (tools.ROOT / f"Dockerfile.{image}").read_text(), re.MULTILINE)) for image in ("gateway", "trainer")}
+    called = set()
+    for _, container in containers(render, **{"serving.standIn": True}):
+        image = container["image"].partition(":")[0].rpartition("-")[2]
+        if container["command"][1] == "-m":
+            module = container["command"][2]
+            assert module.partition(".")[0] in held[image], container
+            assert importlib.util.find_spec(module), module
+            called.add(module)
+    assert called == {"gateway", "pynumdraw.store", "trainer", "modelserver"}
+
+
+def test_the_chart_is_of_the_version_of_the_programs():
+    chart = yaml.safe_load((tools.CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == pynumdraw.__version__
+
+
+def test_the_server_is_of_the_minor_version_that_the_trainer_trains_with():
+    image = yaml.safe_load((tools.CHART / "values.yaml").read_text())["serving"]["image"]["tag"]
+    for pinned in re.findall(r"^tensorflow(?:-cpu)?==(\S+)", (tools.ROOT / "requirements" / "trainer.txt").read_text(), re.MULTILINE):
+        assert pinned.split(".")[:2] == image.split(".")[:2]
+
+
+def test_every_metric_of_alerts_and_dashboard_exists(render):
+    found = render("ci/everything-values.yaml")
+    expressions = [rule["expr"] for group in found.of("PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    board = json.loads(found.of("ConfigMap", "-dashboard")["data"]["pynumdraw.json"])
+    expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    told = {sample for family in Telemetry().registry.collect() for sample in names(family)}
+    for expression in expressions:
+        used = set(re.findall(r'([a-z_:]+)\{|__name__="([^"]+)"', expression))
+        used = {name or quoted for name, quoted in used if (name or quoted)}
+        assert used and used <= told | TENSORFLOW_SERVING_METRICS | KUBERNETES_METRICS, expression
+        assert "@" not in expression
+
+
+def names(family):
+    """The series of a metric as Prometheus sees it."""
+    if family.type == "counter":
+        return [f"{family.name}_total"]
+    if family.type == "histogram":
+        return [f"{family.name}_{part}" for part in ("bucket", "count", "sum")]
+    return [family.name]
+
+
+def test_every_label_of_alerts_and_dashboard_exists(render):
+    """The labels of the gateway's own metrics, and those that Prometheus adds."""
+    added = {"namespace", "job", "pod", "le"}
+    known = {family.name + ("_total" if family.type == "counter" else ""): family for family in Telemetry().registry.collect()}
+    own = {label for collector in vars(Telemetry()).values() for label in getattr(collector, "_labelnames", ())}
+    found = render("ci/everything-values.yaml")
+    for rule in found.of("PrometheusRule")["spec"]["groups"][0]["rules"]:
+        for name, selector in re.findall(r"(gateway_\w+)\{([^}]*)\}", rule["expr"]):
+            assert name.removesuffix("_bucket") in known
+            assert set(re.findall(r"(\w+)[=!]", selector)) <= own | added, rule["expr"]
+
+
+def test_the_tests_drawing_is_one_that_the_gateway_accepts_and_no_digit_but_a_seven():
+    from gateway.drawing import parse_drawing
+
+    source = ast.parse((tools.CHART / "files" / "draw_seven.py").read_text())
+    (seven,) = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SEVEN"]
+    drawing = parse_drawing(json.dumps(seven).encode(), "application/json")
+    assert drawing.lack() is None

@@ -1,0 +1,161 @@
+"""The values: each does something, none is misspelt in silence, and a combination that cannot work is refused with a sentence."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from helm import reference
+from tests.chart import tools
+from tests.chart.conftest import template
+
+VALUES = {".".join(value.path): value for value in reference.values((tools.CHART / "values.yaml").read_text())}
+OTHER = {  # where a value of the same type would not do
+    "store.accessMode": "ReadWriteOnce",
+    "store.size": "2Gi",
+    "serving.extraArgs": ["--changed=1"],
+    "ingress.path": "/changed",
+    "ingress.hosts": ["changed.example.com"],
+    "httpRoute.hostnames": ["changed.example.com"],
+    "networkPolicy.nodeCidrs": ["192.0.2.0/24"],
+    "serving.drainSeconds": 60,
+    "trainer.image.digest": "sha256:" + "b" * 64,
+    "serving.image.digest": "sha256:" + "b" * 64,
+    "gateway.image.digest": "sha256:" + "b" * 64,
+    "serving.maxSurge": "50%",
+}
+WITH = {  # what must be there for it to matter
+    "store.accessMode": ["--set", "store.node=n1"],
+    "trainer.enabled": ["--set", "store.existingClaim=models"],
+    "httpRoute.enabled": ["--set-json", 'httpRoute.parentRefs=[{"name":"edge"}]'],
+    "metrics.serviceMonitor.enabled": ["--set-json", 'networkPolicy.metricsFrom=[{"podSelector":{}}]'],
+}
+
+
+def another(name: str):
+    """A value that differs from the default and fits the schema."""
+    value = VALUES[name]
+    if name in OTHER:
+        return OTHER[name]
+    if "enum" in value.schema:
+        return next(each for each in value.schema["enum"] if each != value.default)
+    match value.default:
+        case bool():
+            return not value.default
+        case int() | float():
+            return value.default + 1
+        case str():
+            return "changed"
+        case None:
+            return 77
+        case list():
+            return [{"name": "changed"}]
+        case _:
+            return {"changed": "yes"}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_value_changes_something(name):
+    change = ["--set-json", f"{name}={json.dumps(another(name))}"]
+    for base in ([], ["--values", str(tools.CHART / "ci" / "everything-values.yaml")]):
+        base += WITH.get(name, [])
+        try:
+            if template(*base, *change) != template(*base):
+                return
+        except AssertionError:
+            continue  # this base and that value do not go together; the other base tells
+    pytest.fail(f"{name}={json.dumps(another(name))} changes nothing")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("servng.replicas=3", "additional properties 'servng' not allowed"),
+        ("serving.replica=3", "additional properties 'replica' not allowed"),
+        ("gateway.config.maxInflight=3", "additional properties 'maxInflight' not allowed"),
+        ("serving.replicas=many", "got string, want integer"),
+        ("model.version=0", "minimum: got 0, want 1"),
+        ("model.policy=newest", "value must be one of 'version', 'latest'"),
+        ("trainer.recipe=slow", "value must be one of 'quick', 'best', 'tiny'"),
+        ("ingress.path=digits", "does not match pattern"),
+        ("model.name=../x", "does not match pattern"),
+    ],
+)
+def test_a_misspelt_or_impossible_value_is_an_error(refusal, assignment, sentence):
+    with pytest.raises(AssertionError) as info:
+        template("--set", assignment)
+    assert sentence in str(info.value)
+
+
+def test_the_chart_can_be_a_dependency_of_another():
+    assert template("--set", "global.imageRegistry=example.com") == template()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"store.accessMode": "ReadWriteOnce"}, "Set store.node to the host name of one node, or use a storage class with ReadWriteMany."),
+        ({"store.accessMode": "ReadWriteOncePod"}, "Use ReadWriteMany, or ReadWriteOnce with store.node."),
+        ({"store.accessMode": "ReadOnlyMany"}, "the trainer cannot write there. Set trainer.enabled=false, or use ReadWriteMany."),
+        ({"trainer.enabled": False}, "nothing would ever put a version into the new store."),
+        ({"serving.nodeSelector": {"kubernetes.io/arch": "arm64"}}, "asks for arm64 nodes, but tensorflow/serving is an amd64 image. Set serving.standIn=true"),
+        ({"serving.drainSeconds": 20}, "gateways need up to 20 seconds"),
+        ({"serving.maxConnectionAgeSeconds": 30}, "gateways need up to 40 seconds"),
+        ({"gateway.config.dnsRefreshSeconds": 14.5}, "gateways need up to 30 seconds"),
+        ({"serving.autoscaling": {"enabled": True, "minReplicas": 9}}, "serving.autoscaling: minReplicas (9) is more than maxReplicas (6)."),
+        ({"gateway.autoscaling": {"enabled": True, "maxReplicas": 1}}, "gateway.autoscaling: minReplicas (2) is more than maxReplicas (1)."),
+        ({"serving.autoscaling.enabled": True, "serving.resources.requests.cpu": None}, "set serving.resources.requests.cpu."),
+        ({"httpRoute.enabled": True}, "httpRoute.enabled needs httpRoute.parentRefs"),
+        ({"metrics.serviceMonitor.enabled": True}, "needs networkPolicy.metricsFrom: nobody reaches the metrics ports otherwise."),
+        ({"gateway.service.nodePort": 30080}, "gateway.service.nodePort needs gateway.service.type NodePort or LoadBalancer."),
+    ],
+    ids=lambda given: ",".join(given) if isinstance(given, dict) else "",
+)
+def test_what_cannot_work_is_refused_with_a_sentence(refusal, values, sentence):
+    assert sentence in refusal(**values)
+
+
+def test_every_sentence_of_the_checks_is_tested():
+    checks = (tools.CHART / "templates" / "checks.yaml").read_text()
+    (mark,) = [mark for mark in test_what_cannot_work_is_refused_with_a_sentence.pytestmark if mark.name == "parametrize"]
+    assert checks.count("{{- fail ") <= len(mark.args[1])
+
+
+@pytest.mark.parametrize("what", ["readme", "schema"])
+def test_the_reference_is_fresh(what):
+    done = subprocess.run([sys.executable, "helm/reference.py", what, "--check"], cwd=tools.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("replicas: 2\n", "replicas: has no comment"),
+        ("group:\n  # -- Said.\n  one: 1\n  two: 2\n", "group.two: has no comment"),
+        ("# -- Said.\nwait: null\n", "wait: is null, so it needs a comment `# @schema"),
+        ("# -- Said.\n# @schema {nonsense}\nwait: 1\n", "wait: its @schema is not JSON"),
+    ],
+)
+def test_a_value_that_is_not_described_is_refused(text, sentence):
+    with pytest.raises(reference.ReferenceError, match="^" + sentence.replace("`", ".")):
+        reference.values(text)
+
+
+def test_the_schema_closes_groups_and_leaves_kubernetes_own_maps_open():
+    text = '# -- Labels.\nlabels: {}\ngroup:\n  # -- How many.\n  # @schema {"minimum": 1}\n  count: 2\n'
+    found = json.loads(reference.schema(text))
+    assert found["additionalProperties"] is False
+    assert found["properties"]["labels"] == {"type": "object", "description": "Labels."}
+    assert found["properties"]["group"] == {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"count": {"type": "integer", "minimum": 1, "description": "How many."}},
+    }
+
+
+def test_every_default_fits_its_own_schema():
+    import jsonschema
+
+    jsonschema.validate(yaml.safe_load((tools.CHART / "values.yaml").read_text()), json.loads((tools.CHART / "values.schema.json").read_text()))
