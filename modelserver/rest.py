@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 _MAX_BODY_BYTES = 999_999
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
-_MODEL = r"/v1/models(?:/([^/:]+))?(?:/versions/([0-9]+)|/labels/([^/:]+))?(/metadata)?"
-_PREDICTION = r"/v1/models/([^/:]+)(?:/versions/[0-9]+|/labels/[^/:]+)?:((?-i:classify|regress|predict))"
+_MODEL = r"/v1/models(?:/([^/:?]+))?(?:/versions/([0-9]+)|/labels/([^/:?]+))?(/metadata)?"
+_PREDICTION = r"/v1/models/([^/:?]+)(?:/versions/[0-9]+|/labels/[^/:?]+)?:((?-i:classify|regress|predict))"
 _HTTP_STATUS = {
     serving_pb2.OK: 200,
     serving_pb2.CANCELLED: 499,

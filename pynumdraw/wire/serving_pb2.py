@@ -27,7 +27,7 @@ from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb
 from pynumdraw.wire import tensor_pb2 as pynumdraw_dot_wire_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpynumdraw/wire/serving.proto\x12\x0epynumdraw.wire\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bpynumdraw/wire/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xde\x01\n\x0ePredictRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12:\n\x06inputs\x18\x02 \x03(\x0b\x32*.pynumdraw.wire.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"\xcc\x01\n\x0fPredictResponse\x12-\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12=\n\x07outputs\x18\x01 \x03(\x0b\x32,.pynumdraw.wire.PredictResponse.OutputsEntry\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"N\n\x0bStatusProto\x12(\n\nerror_code\x18\x01 \x01(\x0e\x32\x14.pynumdraw.wire.Code\x12\x15\n\rerror_message\x18\x02 \x01(\t\"F\n\x15GetModelStatusRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\"\xe6\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.pynumdraw.wire.ModelVersionStatus.State\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.pynumdraw.wire.StatusProto\"Y\n\x05State\x12\x11\n\rSTATE_UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"Z\n\x16GetModelStatusResponse\x12@\n\x14model_version_status\x18\x01 \x03(\x0b\x32\".pynumdraw.wire.ModelVersionStatus\"`\n\x17GetModelMetadataRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xda\x01\n\x18GetModelMetadataResponse\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12H\n\x08metadata\x18\x02 \x03(\x0b\x32\x36.pynumdraw.wire.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\xac\x02\n\nTensorInfo\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x12:\n\ncoo_sparse\x18\x04 \x01(\x0b\x32$.pynumdraw.wire.TensorInfo.CooSparseH\x00\x12\'\n\x05\x64type\x18\x02 \x01(\x0e\x32\x18.pynumdraw.wire.DataType\x12\x36\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32 .pynumdraw.wire.TensorShapeProto\x1a\x65\n\tCooSparse\x12\x1a\n\x12values_tensor_name\x18\x01 \x01(\t\x12\x1b\n\x13indices_tensor_name\x18\x02 \x01(\t\x12\x1f\n\x17\x64\x65nse_shape_tensor_name\x18\x03 \x01(\tB\n\n\x08\x65ncoding\"\xbc\x03\n\x0cSignatureDef\x12\x38\n\x06inputs\x18\x01 \x03(\x0b\x32(.pynumdraw.wire.SignatureDef.InputsEntry\x12:\n\x07outputs\x18\x02 \x03(\x0b\x32).pynumdraw.wire.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x12<\n\x08\x64\x65\x66\x61ults\x18\x04 \x03(\x0b\x32*.pynumdraw.wire.SignatureDef.DefaultsEntry\x1aI\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.pynumdraw.wire.TensorInfo:\x02\x38\x01\x1aJ\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.pynumdraw.wire.TensorInfo:\x02\x38\x01\x1aL\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"\xae\x01\n\x0fSignatureDefMap\x12H\n\rsignature_def\x18\x01 \x03(\x0b\x32\x31.pynumdraw.wire.SignatureDefMap.SignatureDefEntry\x1aQ\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.pynumdraw.wire.SignatureDef:\x02\x38\x01\"\xd9\x02\n\rPredictionLog\x12\x30\n\x0c\x63lassify_log\x18\x02 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12/\n\x0bregress_log\x18\x03 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x37\n\x13multi_inference_log\x18\x04 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x33\n\x0fsession_run_log\x18\x05 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x31\n\x0bpredict_log\x18\x06 \x01(\x0b\x32\x1a.pynumdraw.wire.PredictLogH\x00\x12\x38\n\x14predict_streamed_log\x18\x07 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x42\n\n\x08log_type\"\n\n\x08OtherLog\"p\n\nPredictLog\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.pynumdraw.wire.PredictRequest\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1f.pynumdraw.wire.PredictResponse*\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpynumdraw/wire/serving.proto\x12\x0epynumdraw.wire\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bpynumdraw/wire/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xde\x01\n\x0ePredictRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12:\n\x06inputs\x18\x02 \x03(\x0b\x32*.pynumdraw.wire.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"\xcc\x01\n\x0fPredictResponse\x12-\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12=\n\x07outputs\x18\x01 \x03(\x0b\x32,.pynumdraw.wire.PredictResponse.OutputsEntry\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"N\n\x0bStatusProto\x12(\n\nerror_code\x18\x01 \x01(\x0e\x32\x14.pynumdraw.wire.Code\x12\x15\n\rerror_message\x18\x02 \x01(\t\"F\n\x15GetModelStatusRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\"\xe0\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.pynumdraw.wire.ModelVersionStatus.State\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x1b.pynumdraw.wire.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"Z\n\x16GetModelStatusResponse\x12@\n\x14model_version_status\x18\x01 \x03(\x0b\x32\".pynumdraw.wire.ModelVersionStatus\"`\n\x17GetModelMetadataRequest\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xda\x01\n\x18GetModelMetadataResponse\x12-\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x19.pynumdraw.wire.ModelSpec\x12H\n\x08metadata\x18\x02 \x03(\x0b\x32\x36.pynumdraw.wire.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\xac\x02\n\nTensorInfo\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x12:\n\ncoo_sparse\x18\x04 \x01(\x0b\x32$.pynumdraw.wire.TensorInfo.CooSparseH\x00\x12\'\n\x05\x64type\x18\x02 \x01(\x0e\x32\x18.pynumdraw.wire.DataType\x12\x36\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32 .pynumdraw.wire.TensorShapeProto\x1a\x65\n\tCooSparse\x12\x1a\n\x12values_tensor_name\x18\x01 \x01(\t\x12\x1b\n\x13indices_tensor_name\x18\x02 \x01(\t\x12\x1f\n\x17\x64\x65nse_shape_tensor_name\x18\x03 \x01(\tB\n\n\x08\x65ncoding\"\xbc\x03\n\x0cSignatureDef\x12\x38\n\x06inputs\x18\x01 \x03(\x0b\x32(.pynumdraw.wire.SignatureDef.InputsEntry\x12:\n\x07outputs\x18\x02 \x03(\x0b\x32).pynumdraw.wire.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x12<\n\x08\x64\x65\x66\x61ults\x18\x04 \x03(\x0b\x32*.pynumdraw.wire.SignatureDef.DefaultsEntry\x1aI\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.pynumdraw.wire.TensorInfo:\x02\x38\x01\x1aJ\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.pynumdraw.wire.TensorInfo:\x02\x38\x01\x1aL\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pynumdraw.wire.TensorProto:\x02\x38\x01\"\xae\x01\n\x0fSignatureDefMap\x12H\n\rsignature_def\x18\x01 \x03(\x0b\x32\x31.pynumdraw.wire.SignatureDefMap.SignatureDefEntry\x1aQ\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.pynumdraw.wire.SignatureDef:\x02\x38\x01\"\xd9\x02\n\rPredictionLog\x12\x30\n\x0c\x63lassify_log\x18\x02 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12/\n\x0bregress_log\x18\x03 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x37\n\x13multi_inference_log\x18\x04 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x33\n\x0fsession_run_log\x18\x05 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x12\x31\n\x0bpredict_log\x18\x06 \x01(\x0b\x32\x1a.pynumdraw.wire.PredictLogH\x00\x12\x38\n\x14predict_streamed_log\x18\x07 \x01(\x0b\x32\x18.pynumdraw.wire.OtherLogH\x00\x42\n\n\x08log_type\"\n\n\x08OtherLog\"p\n\nPredictLog\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.pynumdraw.wire.PredictRequest\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1f.pynumdraw.wire.PredictResponse*\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,8 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNATUREDEF_DEFAULTSENTRY']._serialized_options = b'8\001'
   _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._loaded_options = None
   _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_options = b'8\001'
-  _globals['_CODE']._serialized_start=2909
-  _globals['_CODE']._serialized_end=3220
+  _globals['_CODE']._serialized_start=2903
+  _globals['_CODE']._serialized_end=3214
   _globals['_MODELSPEC']._serialized_start=137
   _globals['_MODELSPEC']._serialized_end=277
   _globals['_PREDICTREQUEST']._serialized_start=280
@@ -65,37 +65,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELSTATUSREQUEST']._serialized_start=791
   _globals['_GETMODELSTATUSREQUEST']._serialized_end=861
   _globals['_MODELVERSIONSTATUS']._serialized_start=864
-  _globals['_MODELVERSIONSTATUS']._serialized_end=1094
+  _globals['_MODELVERSIONSTATUS']._serialized_end=1088
   _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=1005
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=1094
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1096
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1186
-  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1188
-  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1284
-  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1287
-  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1505
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1436
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1505
-  _globals['_TENSORINFO']._serialized_start=1508
-  _globals['_TENSORINFO']._serialized_end=1808
-  _globals['_TENSORINFO_COOSPARSE']._serialized_start=1695
-  _globals['_TENSORINFO_COOSPARSE']._serialized_end=1796
-  _globals['_SIGNATUREDEF']._serialized_start=1811
-  _globals['_SIGNATUREDEF']._serialized_end=2255
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=2028
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=2101
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=2103
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=2177
-  _globals['_SIGNATUREDEF_DEFAULTSENTRY']._serialized_start=2179
-  _globals['_SIGNATUREDEF_DEFAULTSENTRY']._serialized_end=2255
-  _globals['_SIGNATUREDEFMAP']._serialized_start=2258
-  _globals['_SIGNATUREDEFMAP']._serialized_end=2432
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=2351
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=2432
-  _globals['_PREDICTIONLOG']._serialized_start=2435
-  _globals['_PREDICTIONLOG']._serialized_end=2780
-  _globals['_OTHERLOG']._serialized_start=2782
-  _globals['_OTHERLOG']._serialized_end=2792
-  _globals['_PREDICTLOG']._serialized_start=2794
-  _globals['_PREDICTLOG']._serialized_end=2906
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=1088
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1090
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1180
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1182
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1278
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1281
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1499
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1430
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1499
+  _globals['_TENSORINFO']._serialized_start=1502
+  _globals['_TENSORINFO']._serialized_end=1802
+  _globals['_TENSORINFO_COOSPARSE']._serialized_start=1689
+  _globals['_TENSORINFO_COOSPARSE']._serialized_end=1790
+  _globals['_SIGNATUREDEF']._serialized_start=1805
+  _globals['_SIGNATUREDEF']._serialized_end=2249
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=2022
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=2095
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=2097
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=2171
+  _globals['_SIGNATUREDEF_DEFAULTSENTRY']._serialized_start=2173
+  _globals['_SIGNATUREDEF_DEFAULTSENTRY']._serialized_end=2249
+  _globals['_SIGNATUREDEFMAP']._serialized_start=2252
+  _globals['_SIGNATUREDEFMAP']._serialized_end=2426
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=2345
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=2426
+  _globals['_PREDICTIONLOG']._serialized_start=2429
+  _globals['_PREDICTIONLOG']._serialized_end=2774
+  _globals['_OTHERLOG']._serialized_start=2776
+  _globals['_OTHERLOG']._serialized_end=2786
+  _globals['_PREDICTLOG']._serialized_start=2788
+  _globals['_PREDICTLOG']._serialized_end=2900
 # @@protoc_insertion_point(module_scope)

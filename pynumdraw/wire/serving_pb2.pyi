@@ -109,13 +109,13 @@ class ModelVersionStatus(_message.Message):
     __slots__ = ("version", "state", "status")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
-        STATE_UNKNOWN: _ClassVar[ModelVersionStatus.State]
+        UNKNOWN: _ClassVar[ModelVersionStatus.State]
         START: _ClassVar[ModelVersionStatus.State]
         LOADING: _ClassVar[ModelVersionStatus.State]
         AVAILABLE: _ClassVar[ModelVersionStatus.State]
         UNLOADING: _ClassVar[ModelVersionStatus.State]
         END: _ClassVar[ModelVersionStatus.State]
-    STATE_UNKNOWN: ModelVersionStatus.State
+    UNKNOWN: ModelVersionStatus.State
     START: ModelVersionStatus.State
     LOADING: ModelVersionStatus.State
     AVAILABLE: ModelVersionStatus.State
