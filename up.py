@@ -1,10 +1,9 @@
 """The whole path on one machine: train a first model if there is none, start the model server and the gateway, stop both on Ctrl-C.
 
-`make up` calls it after it has installed the programs and fetched the data. Settings come from the environment: PORT (8080), STORE
-(models), RECIPE (quick). The model server listens on a Unix socket and a free REST port, so that the gateway's port is the only one to choose.
+`make up` calls it after it has installed the programs and fetched the data. Settings come from the environment: PORT (8080),
+STORE (models), RECIPE (quick). The model server listens on a Unix socket and a free REST port: the gateway's is the only one to choose.
 """
 
-import json
 import os
 import signal
 import socket
@@ -47,7 +46,11 @@ def start(name: str, *command: str, environ: dict[str, str] | None = None) -> su
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **(environ or {})}
+            [sys.executable, "-m", *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environ or {})},
         )
 
 
@@ -77,7 +80,9 @@ def refuse_an_ended(programs: dict[str, subprocess.Popen[bytes]]) -> None:
 
 
 def stop(programs: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Last started, first ended: the gateway drains while the model server still answers."""
+    """Last started, first ended: the gateway drains while the model server still answers. A second Ctrl-C does not leave them behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     for program in reversed(programs.values()):
         program.terminate()
         try:
@@ -89,8 +94,8 @@ def stop(programs: dict[str, subprocess.Popen[bytes]]) -> None:
 
 def run(port: int, store: Path, recipe: str) -> None:
     refuse_a_port_in_use(port)
-    fit = [sys.executable, "-m", "trainer", "fit", "--data", "data", "--store", str(store), "--name", NAME, "--recipe", recipe, "--if-empty"]
-    trained = subprocess.run(fit, check=False)
+    fit = ["trainer", "fit", "--data", "data", "--store", str(store), "--name", NAME, "--recipe", recipe, "--if-empty"]
+    trained = subprocess.run([sys.executable, "-m", *fit], check=False)
     if trained.returncode:
         raise CannotStart(f"training ended with exit code {trained.returncode}, see above; no model was written")
     begin = time.monotonic()
@@ -108,12 +113,18 @@ def run(port: int, store: Path, recipe: str) -> None:
                 f"--model_base_path={store.resolve() / NAME}",
                 "--tensorflow_intra_op_parallelism=1",
             )
-            settings = {"GATEWAY_PORT": str(port), "GATEWAY_METRICS_PORT": "0", "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}", "GATEWAY_MODEL_NAME": NAME}
+            settings = {
+                "GATEWAY_PORT": str(port),
+                "GATEWAY_METRICS_PORT": "0",
+                "GATEWAY_LINGER_S": "0",  # no load balancer has to notice first
+                "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}",
+                "GATEWAY_MODEL_NAME": NAME,
+            }
             programs["gateway"] = start("gateway", "gateway", environ=settings)
             page = f"http://127.0.0.1:{port}/"
             wait_until("the model", lambda: answers(f"http://127.0.0.1:{rest_port}/v1/models/{NAME}/metadata"), programs)
             wait_until("the gateway", lambda: answers(f"{page}readyz"), programs)
-            wait_until("an AVAILABLE version", lambda: answers(f"{page}api/v1/versions", lambda body: b"AVAILABLE" in json.dumps(json.loads(body)).encode()), programs)
+            wait_until("an AVAILABLE version", lambda: answers(f"{page}api/v1/versions", lambda body: b"AVAILABLE" in body), programs)
             print(f"\n  Draw a digit:  {page}      (up in {time.monotonic() - begin:.1f} s; logs in {LOGS}/; Ctrl-C stops)\n", flush=True)
             while True:
                 refuse_an_ended(programs)
