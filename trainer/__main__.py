@@ -65,6 +65,40 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(args: argparse.Namespace) -> int:
+    store = ModelStore(args.store, args.name)
+    versions = args.version or store.versions()[-1:]
+    if not versions:
+        raise Refused(f"{store.folder} holds no version; `python -m trainer fit` makes one")
+    _use_threads(0)
+    from trainer.card import table, write_card
+    from trainer.drawings import load_drawings
+    from trainer.evaluate import evaluate
+
+    drawings = load_drawings(args.drawings) if args.drawings else None
+    evaluations = [evaluate(store, version, args.data, drawings) for version in versions]
+    for measure, value, conditions in table(evaluations):
+        print(f"{measure:55s} {value:>18s}   {conditions}")
+    if args.card:
+        write_card(args.card, evaluations)
+        print(f"wrote {args.card}", file=sys.stderr)
+    return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    _use_threads(0)
+    from trainer.gate import gate
+
+    checks = gate(ModelStore(args.store, args.name), args.candidate, args.baseline, args.data, args.golden)
+    passed = all(check.passed for check in checks)
+    for check in checks:
+        print(check)
+    print(
+        f"{'yes' if passed else 'no'}: version {args.candidate} {'may' if passed else 'may not'} take the place of version {args.baseline}"
+    )
+    return 0 if passed else 1
+
+
 def _use_threads(threads: int) -> None:
     """TensorFlow is imported only by the commands that need it (it takes seconds), and told how many threads to use before it runs."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its own log speaks of CPU features, not of this program
@@ -91,6 +125,18 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_fit)
 
     commands.add_parser("versions", parents=[shared], help="list the store's versions").set_defaults(run=_versions)
+
+    evaluate = commands.add_parser("evaluate", parents=[shared, data], help="measure versions: every figure of the model card")
+    evaluate.add_argument("--version", type=int, nargs="+", help="which; several of one recipe give mean and spread (the newest)")
+    evaluate.add_argument("--drawings", type=Path, nargs="+", help="files of drawings by people, a JSON object a line, .gz or not")
+    evaluate.add_argument("--card", type=Path, help="write the model card there, its pictures beside it")
+    evaluate.set_defaults(run=_evaluate)
+
+    gate = commands.add_parser("gate", parents=[shared, data], help="may a candidate take a baseline's place? exit code 0 yes, 1 no")
+    gate.add_argument("--candidate", type=int, required=True)
+    gate.add_argument("--baseline", type=int, required=True)
+    gate.add_argument("--golden", type=Path, default=Path("tests/golden/drawings"), help="golden drawings (tests/golden/drawings)")
+    gate.set_defaults(run=_gate)
 
     prune = commands.add_parser("prune", parents=[shared], help="remove old versions")
     prune.add_argument("--keep", type=int, required=True, help="how many of the newest to keep")

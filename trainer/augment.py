@@ -1,4 +1,4 @@
-"""One warp for everything that is trained on, digits and non-digits alike, in the graph: turned, stretched, slanted, bent, thicker or thinner.
+"""One warp for all that is trained on, digits and non-digits alike: turned, stretched, slanted, bent, thicker or thinner, in the graph.
 
 Outliers that pass through another augmentation than the digits teach a model "sharp = outlier"; so there is only this one.
 """
@@ -42,13 +42,13 @@ def augment(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Ten
 def _sample(images: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
     """The images' grey between pixels: at float32[N, 784, [x, y]] → float32[N, 784], 0 outside."""
     side = _SIZE + 2 * _PAD
-    padded = tf.reshape(tf.pad(tf.cast(images, tf.float32) / 255, ((0, 0), (_PAD, _PAD), (_PAD, _PAD))), (-1, side * side))
-    at = tf.clip_by_value(at + _PAD, 0, side - 1.001)
+    ink = tf.pad(tf.cast(images, tf.float32) / 255, ((0, 0), (_PAD, _PAD + 1), (_PAD, _PAD + 1)))
+    quads = tf.stack([ink[:, :-1, :-1], ink[:, :-1, 1:], ink[:, 1:, :-1], ink[:, 1:, 1:]], -1)  # one gather for four corners is faster
+    at = tf.clip_by_value(at + _PAD, 0, side - 1)
     low = tf.floor(at)
-    share = at - low
+    x, y = tf.unstack(at - low, axis=-1)
     cell = tf.cast(low[..., 1] * side + low[..., 0], tf.int32)
-    x, y = share[..., 0], share[..., 1]
-    corner = [tf.gather(padded, cell + step, batch_dims=1) for step in (0, 1, side, side + 1)]
+    corner = tf.unstack(tf.gather(tf.reshape(quads, (-1, side * side, 4)), cell, batch_dims=1), axis=-1)
     upper, lower = corner[0] + x * (corner[1] - corner[0]), corner[2] + x * (corner[3] - corner[2])
     return upper + y * (lower - upper)
 

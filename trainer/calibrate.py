@@ -14,7 +14,7 @@ from trainer.metrics import nll, softmax
 from trainer.model import Weights
 
 PRIOR = 0.5  # share of digits among the drawings for which is_digit_probability is calibrated
-_REJECTED = 0.012  # share of the validation's pen-like digits that the threshold turns away
+REJECTED = 0.012  # share of the validation's pen-like digits that the threshold turns away
 _MAX_CONFIDENCE, _MIN_PAIR = 0.8, 0.95
 
 
@@ -69,7 +69,7 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
     scale, shift = map(float, minimize(digit_loss, [1.0, 0.0], method="Nelder-Mead").x)
     if not scale > 0:
         raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")
-    cut = float(np.quantile(np.concatenate([own[1], own_warped[1], warped[1]]), _REJECTED))
+    cut = float(np.quantile(np.concatenate([own[1], own_warped[1], warped[1]]), REJECTED))
     threshold = float(1 / (1 + np.exp(-(scale * cut + shift))))
     return Calibration(temperature, scale, shift, threshold)
 

@@ -48,10 +48,10 @@ class Recipe:
 QUICK = Recipe(
     name="quick",
     layers=((32, 4, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
-    steps=1_300,
-    mnist_batch=128,
+    steps=1_700,
+    mnist_batch=136,
     drawn_batch=48,
-    outlier_batch=80,
+    outlier_batch=72,
     drawn_digits=16_000,
     outliers=24_000,
     fit_images=None,

@@ -1,4 +1,7 @@
-"""The digits and non-digits that the code draws itself, by several processes. Nothing here imports TensorFlow, so that they start at once."""
+"""The digits and non-digits that the code draws itself, by several processes.
+
+Nothing here imports TensorFlow, so that the processes start at once.
+"""
 
 import multiprocessing
 import os
@@ -6,6 +9,7 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -43,7 +47,7 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
 def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
     if not digits:
         return strokes.draw_many(outliers.draw_outlier, size, seed)
-    next_digit = iter(np.arange(size) % CLASSES)
+    next_digit = cycle(range(CLASSES))
     return strokes.draw_many(lambda rng: strokes.draw_digit(next(next_digit), rng), size, seed)
 
 

@@ -33,7 +33,7 @@ class _Served(tf.Module):
         self._calibration = calibration
         self._card = json.dumps(card, allow_nan=False)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, "images")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, "images")])
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         c = self._calibration
         logits, score = self._weights(tf.cast(images, tf.float32)[..., None])
@@ -45,7 +45,7 @@ class _Served(tf.Module):
             "accepted": is_digit >= c.threshold,
         }
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def card(self) -> dict[str, tf.Tensor]:
         return {"card": tf.constant(self._card)}
 

@@ -8,6 +8,7 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -33,14 +34,14 @@ def read_idx(path: Path, dims: int) -> tuple[np.ndarray, str]:
     try:
         packed = path.open("rb").read(2) == _GZIP_MAGIC
         with gzip.open(path) if packed else path.open("rb") as file:
-            return _read(file, path, dims)
+            return _read(cast(BinaryIO, file), path, dims)
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
         raise IdxFormatError(path, "a whole gzip file", str(exc)) from exc
     except OSError as exc:
         raise Refused(f"{path}: {exc.strerror or exc}") from exc
 
 
-def _read(file, path: Path, dims: int) -> tuple[np.ndarray, str]:
+def _read(file: BinaryIO, path: Path, dims: int) -> tuple[np.ndarray, str]:
     head = file.read(4)
     if len(head) < 4:
         raise IdxFormatError(path, "4 bytes of magic number", f"{len(head)}")

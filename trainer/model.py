@@ -51,7 +51,7 @@ class Weights:
 
     @cached_property
     def _run(self) -> Callable[[np.ndarray], tuple[tf.Tensor, tf.Tensor]]:
-        return tf.function(self.__call__, input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32)])
+        return tf.function(self.__call__, autograph=False, input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32)])
 
     def score(self, images: np.ndarray, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
         """Logits float32[N, 10] and digit scores float32[N] of uint8[N, 28, 28] (or of ink as float32, 0 to 1)."""

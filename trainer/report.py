@@ -1,14 +1,14 @@
 """Figures as text and as pictures (PNG): reliability diagram, confusion matrix, contact sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
+matplotlib.use("Agg")  # there may be no display
+from matplotlib import pyplot as plt
 
 Reliability = Sequence[dict[str, float]]
 
@@ -46,7 +46,7 @@ def as_text(title: str, metrics: dict[str, Any], reliability: Reliability, confu
     return "\n".join(lines) + "\n"
 
 
-def reliability_png(path: Path, diagrams: dict[str, Reliability]) -> None:
+def reliability_png(path: Path, diagrams: Mapping[str, Reliability]) -> None:
     """Accuracy against confidence for each title; the number of answers is written at each point."""
     figure, axes = plt.subplots(1, len(diagrams), figsize=(5 * len(diagrams), 5), squeeze=False)
     for axis, (title, rows) in zip(axes[0], diagrams.items(), strict=True):

@@ -34,8 +34,8 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
         images = tf.concat([tf.gather(pool, row) for pool, row in zip((mnist, own, other), rows, strict=True)], 0)
         return augment(images, seed_pair)
 
-    @tf.function
-    def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor, number: tf.Tensor):
+    @tf.function(autograph=False)
+    def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor, number: tf.Tensor) -> tuple:
         images = batch(rows, seed_pair)
         with tf.GradientTape() as tape:
             features, _ = network(images)
@@ -55,8 +55,8 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             mean.assign_add((1 - decay) * (v - mean))
         return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
 
-    @tf.function
-    def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor):
+    @tf.function(autograph=False)
+    def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor) -> list:
         return network(batch(rows, seed_pair))[1]
 
     rng = np.random.default_rng([seed, 3])

@@ -1,0 +1,142 @@
+"""docs/model-card.md: what the model is, how it was made, every figure with its conditions. Written by `trainer evaluate --card` alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pynumdraw import ink
+from trainer.calibrate import REJECTED
+from trainer.config import RECIPES, Recipe
+from trainer.evaluate import Evaluation
+from trainer.report import confusion_png, contact_sheet, reliability_png
+from trainer.strokes import DIGITS
+
+_PERCENT = ("accuracy", "rejected", "let through", "FPR", "answered at", "worst writer")
+
+_TEXT = """\
+# Model card: {name}
+
+This page is written by `make evaluate`; do not edit it.
+
+## What it is
+
+A convolutional network of {parameters:,} parameters ({layers}; channels, kernel and stride of each layer) that reads one handwritten
+digit in a 28x28 frame. It answers three questions: which digit, how sure (a calibrated probability), and whether it is a digit at all.
+It is meant for digits that people draw in the page, through `pynumdraw.ink` (ink version {ink}). It is not meant for reading amounts on
+cheques, or for anything else where a wrong digit costs somebody something.
+
+## Data
+
+The four MNIST files (LeCun, Cortes and Burges) and what the code draws itself, nothing else. 55,000 of the training images fit the
+weights; 5,000, always the same, choose temperature and threshold and serve the gate; the 10,000 test images are scored when a model is
+finished.
+
+{sums}
+
+## Method
+
+- Recipe `{recipe}`: {steps:,} steps of Adam with a one-cycle rate, weights averaged (decay {ema}), batches of {mnist} MNIST digits, {drawn}
+  drawn digits and {outlier} non-digits.
+- Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
+  slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
+- Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
+  textures. All but the last two are strokes, and all pass through the very augmentation of the digits: a warp (turn, slant, stretch, bend)
+  and a pen that is thicker or thinner.
+- Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
+- Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
+  confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, at a prior of {prior:g}; a drawing is
+  accepted from {threshold:.3f} on, which rejects {rejected:.1%} of the warped and drawn validation digits. Ambiguous: accepted,
+  confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
+
+## Figures
+
+{models}; where there are several, mean ± standard deviation. "Let through" and "rejected" are at the served threshold.
+
+| measure | value | conditions |
+| --- | --- | --- |
+{table}
+
+ECE is over 15 bins of equal width. The row beside it says what a perfectly calibrated model with the same answers would score by
+chance at that n.
+
+![Reliability diagrams](model-card/reliability.png)
+
+![Confusion matrix, MNIST test](model-card/confusion.png)
+
+The surest errors ({worst}): true digit, what it was read as, confidence.
+
+![The surest errors](model-card/errors.png)
+
+## Known limits
+
+- One digit at a time: two side by side are answered "not a digit", not read.
+- Shapes that are a digit to some and a letter to others (O, l, Z, S, b, q, …) are accepted as digits.
+- Some characters of other scripts look like digits (as 7, 1 or 9 without their neighbours); those are accepted too.
+- The synthetic rows ("drawn by `trainer`") come from the generators that made the training data, with other seeds: they show that the model
+  learned them, not how it meets kinds of drawing that nobody thought of. The rows of real pens do not have that weakness.
+- Repeatable: the same seed gives the same model on the same machine with {threads} threads; another CPU may round otherwise.
+"""
+
+
+def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """The page, and its pictures in a folder beside it."""
+    last = evaluations[-1]
+    pictures = path.parent / "model-card"
+    pictures.mkdir(parents=True, exist_ok=True)
+    reliability_png(pictures / "reliability.png", last.reliability)
+    confusion_png(pictures / "confusion.png", "MNIST test", last.confusion)
+    contact_sheet(pictures / "errors.png", *last.worst, columns=8)
+    path.write_text(_page(evaluations), encoding="utf-8")
+
+
+def table(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
+    """(measure, value, conditions) of each row: mean ± standard deviation where there are several versions."""
+    first = evaluations[0]
+    return [(name, _value(name, [e.figures[name] for e in evaluations]), first.conditions[name]) for name in first.figures]
+
+
+def _page(evaluations: Sequence[Evaluation]) -> str:
+    last = evaluations[-1]
+    made = last.manifest
+    recipe: Recipe = RECIPES[made["recipe"]]
+    seeds = ", ".join(str(e.manifest["seed"]) for e in evaluations)
+    spent = ", ".join(f"{e.manifest['seconds']:.0f}" for e in evaluations)
+    calibration = made["calibration"]
+    return _TEXT.format(
+        name=made["model"],
+        parameters=made["parameters"],
+        layers=", ".join("/".join(map(str, layer)) for layer in recipe.layers),
+        ink=made["ink_version"],
+        sums="\n".join(f"- `{file}`: SHA-256 `{value}`" for file, value in made["data"].items()),
+        recipe=recipe.name,
+        steps=recipe.steps,
+        ema=recipe.ema_decay,
+        mnist=recipe.mnist_batch,
+        drawn=recipe.drawn_batch,
+        outlier=recipe.outlier_batch,
+        styles=sum(map(len, DIGITS.values())),
+        pen=ink.FRAME_PEN_PX,
+        temperature=calibration["temperature"],
+        prior=calibration["prior"],
+        threshold=calibration["threshold"],
+        rejected=REJECTED,
+        max_confidence=calibration["max_confidence"],
+        min_pair=calibration["min_pair"],
+        models=f"{len(evaluations)} model(s) of recipe `{recipe.name}`, seed {seeds}, made in {spent} s with {made['threads']} threads "
+        f"and TensorFlow {made['tensorflow']}",
+        table="\n".join("| " + " | ".join(row) + " |" for row in table(evaluations)),
+        worst=", ".join(last.reliability),
+        threads=made["threads"],
+    )
+
+
+def _value(name: str, values: Sequence[float | None]) -> str:
+    held = [value for value in values if value is not None]
+    if len(held) < len(values) or not held:
+        return "not measured"
+    percent = any(word in name for word in _PERCENT) and "AUROC" not in name
+    digits = 2 if percent or any(word in name for word in ("MB", "times", "ms an")) else 0 if name == "parameters" else 4
+    scale, unit = (100, " %") if percent else (1, "")
+    mean = f"{np.mean(held) * scale:,.{digits}f}"
+    return f"{mean}{unit}" if len(held) == 1 else f"{mean} ± {np.std(held, ddof=1) * scale:,.{digits}f}{unit}"
