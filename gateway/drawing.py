@@ -31,7 +31,7 @@ MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
 
 _PNG_URL = "data:image/png;base64,"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_LEAST_GREY = 32  # of 255: what is lighter all over is paper; arbitrary, a line that people call grey has 60 and more
+_LEAST_GREY = 32  # of 255: what is lighter is paper; arbitrary, a line that people call grey has 60 and more
 _LARGE_BYTES = 256 * 1024
 _one_at_a_time = threading.RLock()  # large bodies and pictures: reading takes ten times their size, and runs one at a time anyway
 
@@ -66,7 +66,7 @@ class Picture:
         """ "blank" or "faint" where there is too little ink to ask a model, else None."""
         box = ink.ink_box(self.ink)
         if box is None:
-            return "faint" if self.ink.max() >= _LEAST_GREY else "blank"
+            return "faint" if self.ink.any() else "blank"
         top, bottom, left, right = box
         least = (ink.FAINT_EXTENT + ink.DEFAULT_PEN) * min(self.ink.shape)  # the line's width counts here, as it does not among strokes
         return "faint" if max(bottom - top, right - left) < least else None
@@ -236,7 +236,7 @@ def _picture(url: Any) -> np.ndarray:
             grey, alpha = _decode(PngImageFile(io.BytesIO(data)))
         except Exception as exc:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error … for a PNG that is not whole
             raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted a whole one") from exc
-        return ((255 - grey.astype(np.uint16)) * alpha // 255).astype(np.uint8)
+        return _without_paper((255 - grey.astype(np.uint16)) * alpha // 255)
 
 
 def _decode(image: PngImageFile) -> tuple[np.ndarray, np.ndarray]:
@@ -248,6 +248,14 @@ def _decode(image: PngImageFile) -> tuple[np.ndarray, np.ndarray]:
     opened = image.convert("RGBA") if image.mode == "P" else image  # a palette's transparency is lost on the direct way
     both = np.asarray(opened.convert("LA"))
     return both[..., 0], both[..., 1]
+
+
+def _without_paper(ink_and_paper: np.ndarray) -> np.ndarray:
+    """uint16[height, width], 0 to 255, as uint8 with all paper 0: the lightest grey, up to the middle, is the paper's."""
+    paper = min(int(ink_and_paper.min()), 127)
+    held = ((ink_and_paper - paper) * np.uint32(255) // (255 - paper)).astype(np.uint8)
+    held[held < _LEAST_GREY] = 0
+    return held
 
 
 def _refuse(field: str, found: Any, wanted: str) -> NoReturn:

@@ -1,0 +1,562 @@
+"""The gateway's routes, with a predictor that says what a test wants: no process, no port, no model."""
+
+import io
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from gateway.app import create_app
+from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
+from gateway.page import read_page
+from gateway.serving import Card, Prediction, ServedVersion, translate
+from gateway.settings import Settings
+from gateway.telemetry import JsonLines, Telemetry
+from pynumdraw import __version__
+from pynumdraw.ink import INK_VERSION, rasterise
+
+SEVEN = [[[60, 60], [120, 58], [180, 60], [240, 60], [210, 110], [180, 160], [150, 210], [130, 260]]]
+DRAWN = {"width": 300, "height": 300, "strokes": SEVEN}
+BLANK = {"width": 300, "height": 300, "strokes": []}
+
+
+def chances(**likely: float) -> list[float]:
+    """Ten probabilities: those given as d7=0.9, the rest shared."""
+    rest = (1 - sum(likely.values())) / (10 - len(likely))
+    return [likely.get(f"d{digit}", rest) for digit in range(10)]
+
+
+class FakePredictor:
+    """Says what it is told to, and remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, Any] = {"probabilities": chances(d7=0.99), "is_digit_probability": 0.998, "accepted": True}
+        self.version = 3
+        self.fails: Exception | None = None
+        self.saw: list[np.ndarray] = []
+        self.rows = [ServedVersion("0a1b2c3d", 3, "AVAILABLE"), ServedVersion("99999999", None, "UNREACHABLE")]
+
+    def predict(self, images: np.ndarray) -> list[Prediction]:
+        self.saw.append(images)
+        if self.fails:
+            raise self.fails
+        return [Prediction(**self.says, version=self.version, card=self.card(self.version)) for _ in images]
+
+    def card(self, version: int | None) -> Card:
+        if version not in (None, self.version):
+            raise VersionNotServed(f"version: found {version}, which no model server has now")
+        return Card(self.version, INK_VERSION, 0.8, 0.95, {"version": self.version, "threshold": 0.6})
+
+    def versions(self) -> list[ServedVersion]:
+        return self.rows
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    folder = tmp_path / "web"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "index.html").write_text('<!doctype html><script type="module" src="{{static}}/app.js"></script>')
+    (folder / "app.js").write_text('import "./parts/pad.js";')
+    (folder / "parts" / "pad.js").write_text("export const pad = 1;")
+    (folder / ".hidden").write_text("secret")
+    return folder
+
+
+@pytest.fixture
+def predictor() -> FakePredictor:
+    return FakePredictor()
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+def draining() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def client(predictor: FakePredictor, telemetry: Telemetry, draining: threading.Event, web: Path) -> FlaskClient:
+    return create_app(Settings(max_body_bytes=20_000), predictor, telemetry, draining, web).test_client()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """What is logged, line by line."""
+    held = io.StringIO()
+    handler = logging.StreamHandler(held)
+    handler.setFormatter(JsonLines())
+    log, read = logging.getLogger("gateway"), []
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+
+    class Lines(list[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return iter([json.loads(line) for line in held.getvalue().splitlines()])
+
+    yield Lines(read)
+    log.removeHandler(handler)
+    log.setLevel(logging.NOTSET)
+
+
+def error_of(response: Any) -> dict[str, str]:
+    assert response.content_type == "application/json"
+    assert set(response.json) == {"error"}
+    assert set(response.json["error"]) == {"code", "message", "request_id"}
+    assert response.json["error"]["request_id"] == response.headers["X-Request-ID"]
+    return response.json["error"]
+
+
+# A drawing's answer
+
+
+def test_a_drawing_is_rasterised_asked_about_and_answered(client: FlaskClient, predictor: FakePredictor) -> None:
+    response = client.post("/api/v1/predict", json=DRAWN)
+    assert response.status_code == 200
+    assert response.json == {
+        "digit": 7,
+        "is_digit": True,
+        "is_digit_probability": 0.998,
+        "confidence": 0.99,
+        "probabilities": [0.001111] * 7 + [0.99] + [0.001111] * 2,
+        "reason": None,
+        "candidates": [7],
+        "model": {"name": "digits", "version": 3},
+        "request_id": response.headers["X-Request-ID"],
+    }
+    (images,) = predictor.saw
+    assert images.dtype == np.uint8
+    assert (images == rasterise(SEVEN, 300, 300)[None]).all()
+
+
+@pytest.mark.parametrize(
+    ("says", "digit", "confidence", "reason", "candidates"),
+    [
+        pytest.param({"probabilities": chances(d4=0.999)}, 4, 0.999, None, [4], id="sure"),
+        pytest.param({"probabilities": chances(d4=0.5)}, 4, 0.5, None, [4], id="unsure among many"),
+        pytest.param({"probabilities": chances(d4=0.55, d9=0.44)}, 4, 0.55, "ambiguous", [4, 9], id="either of two"),
+        pytest.param({"probabilities": chances(d9=0.55, d4=0.44)}, 9, 0.55, "ambiguous", [9, 4], id="either of two, the likelier first"),
+        pytest.param({"probabilities": chances(d4=0.8, d9=0.15)}, 4, 0.8, "ambiguous", [4, 9], id="at both bounds of the card"),
+        pytest.param({"probabilities": chances(d4=0.81, d9=0.18)}, 4, 0.81, None, [4], id="sure enough"),
+        pytest.param({"probabilities": chances(d4=0.5, d9=0.44)}, 4, 0.5, None, [4], id="a third is possible"),
+        pytest.param({"accepted": False}, None, None, "not_a_digit", [], id="no digit"),
+        pytest.param({"accepted": False, "probabilities": chances(d4=0.5, d9=0.5)}, None, None, "not_a_digit", [], id="no digit, of two"),
+    ],
+)
+def test_what_a_prediction_says(
+    client: FlaskClient, predictor: FakePredictor, says: Any, digit: Any, confidence: Any, reason: Any, candidates: Any
+) -> None:
+    predictor.says |= says
+    answer = client.post("/api/v1/predict", json=DRAWN).json
+    assert (answer["digit"], answer["confidence"], answer["reason"], answer["candidates"]) == (digit, confidence, reason, candidates)
+    assert answer["is_digit"] is predictor.says["accepted"]
+    assert answer["probabilities"] == [round(chance, 6) for chance in predictor.says["probabilities"]]
+
+
+@pytest.mark.parametrize(
+    ("strokes", "reason"),
+    [([], "blank"), ([[[-9, -9], [-5, -5]]], "blank"), ([[[150, 150]]], "faint"), ([[[150, 150], [152, 151]]], "faint")],
+)
+def test_too_little_ink_is_answered_without_the_model(client: FlaskClient, predictor: FakePredictor, strokes: Any, reason: str) -> None:
+    response = client.post("/api/v1/predict?frame=1", json={**DRAWN, "strokes": strokes})
+    assert response.status_code == 200
+    assert response.json == {
+        "digit": None,
+        "is_digit": False,
+        "is_digit_probability": 0.0,
+        "confidence": None,
+        "probabilities": [0.0] * 10,
+        "reason": reason,
+        "candidates": [],
+        "model": {"name": "digits", "version": None},
+        "request_id": response.headers["X-Request-ID"],
+        "frame": [[0] * 28] * 28,
+    }
+    assert predictor.saw == []
+
+
+@pytest.mark.parametrize(
+    ("address", "field", "given"),
+    [
+        ("", False, False),
+        ("?frame=1", False, True),
+        ("?frame=true", False, True),
+        ("?frame=0", False, False),
+        ("", True, True),
+        ("?frame=0", True, True),
+    ],
+)
+def test_the_picture_that_the_model_saw_comes_on_request(client: FlaskClient, address: str, field: bool, given: bool) -> None:
+    answer = client.post(f"/api/v1/predict{address}", json={**DRAWN, "frame": field}).json
+    assert ("frame" in answer) is given
+    if given:
+        assert answer["frame"] == rasterise(SEVEN, 300, 300).tolist()
+
+
+def test_a_frame_parameter_of_another_kind_is_refused(client: FlaskClient) -> None:
+    response = client.post("/api/v1/predict?frame=please", json=DRAWN)
+    assert response.status_code == 400
+    assert error_of(response)["message"] == 'frame: found "please", wanted 1 or 0'
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("send", "status", "code", "message"),
+    [
+        pytest.param({"json": {**DRAWN, "width": 0}}, 400, "invalid_drawing", "width: found 0, wanted a number from 1 to 10000", id="bad"),
+        pytest.param({"data": b"{", "content_type": "application/json"}, 400, "invalid_drawing", "body: wanted JSON", id="no JSON"),
+        pytest.param({"data": b"{}", "content_type": "text/plain"}, 415, "unsupported_content_type", "Content-Type: found", id="type"),
+        pytest.param({"data": b"{}"}, 415, "unsupported_content_type", "Content-Type: found nothing", id="no type"),
+        pytest.param({"json": {**DRAWN, "strokes": [[]] * 1001}}, 413, "drawing_too_large", "strokes: found 1001", id="strokes"),
+        pytest.param(
+            {"data": b" " * 20_002, "content_type": "application/json"}, 413, "drawing_too_large", "body: found 20002 bytes", id="body"
+        ),
+        pytest.param(
+            {"data": b" " * 20_001, "content_type": "application/json"}, 413, "drawing_too_large", "body: found", id="a byte more"
+        ),
+    ],
+)
+def test_bad_requests_are_told_with_the_status_of_the_wire(client: FlaskClient, send: Any, status: int, code: str, message: str) -> None:
+    response = client.post("/api/v1/predict", **send)
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+    assert error_of(response)["message"].startswith(message)
+
+
+@pytest.mark.parametrize("size", [20_001, 1_000_000])
+def test_a_body_of_untold_length_is_not_read_beyond_the_limit(client: FlaskClient, size: int) -> None:
+    sent = io.BytesIO(b" " * size)
+    environ = {"wsgi.input": sent, "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json", "HTTP_TRANSFER_ENCODING": "chunked"}
+    response = client.post("/api/v1/predict", environ_overrides=environ)
+    assert response.status_code == 413
+    assert sent.tell() <= 20_001
+
+
+def test_a_body_of_just_the_longest_length_is_read(client: FlaskClient) -> None:
+    sent = json.dumps(DRAWN).encode().ljust(20_000)
+    assert client.post("/api/v1/predict", data=sent, content_type="application/json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "code", "retry_after"),
+    [
+        (Busy("b"), 429, "busy", "1"),
+        (BadModelReply("r"), 502, "bad_model_reply", None),
+        (ServingUnavailable("u"), 503, "model_unavailable", "1"),
+        (ServingTimeout("t"), 504, "model_timeout", "1"),
+    ],
+)
+@pytest.mark.parametrize(("path", "sent"), [("/api/v1/predict", DRAWN), ("/predict_number/", {"new_data": [0.0] * 784})])
+def test_a_model_server_that_fails_is_told_and_never_a_digit(
+    client: FlaskClient,
+    predictor: FakePredictor,
+    lines: Any,
+    raised: GatewayError,
+    status: int,
+    code: str,
+    retry_after: str | None,
+    path: str,
+    sent: Any,
+) -> None:
+    raised.detail = "UNAVAILABLE: ipv4:10.1.2.3:8500 refused"
+    predictor.fails = raised
+    response = client.post(path, json=sent)
+    assert response.status_code == status
+    assert error_of(response) == {"code": code, "message": str(raised), "request_id": response.headers["X-Request-ID"]}
+    assert response.headers.get("Retry-After") == retry_after
+    (line,) = lines
+    assert (line["status"], line["reason"], line["detail"]) == (status, code, raised.detail)
+    assert line["level"] == ("warning" if status >= 500 else "info")
+
+
+def test_what_nobody_foresaw_is_500_and_its_text_stays_in_the_log(client: FlaskClient, predictor: FakePredictor, lines: Any) -> None:
+    predictor.fails = RuntimeError("a secret of ours")
+    response = client.post("/api/v1/predict", json=DRAWN)
+    assert response.status_code == 500
+    assert error_of(response)["code"] == "internal"
+    assert "secret" not in response.text
+    trace, line = lines
+    assert "RuntimeError: a secret of ours" in trace["traceback"]
+    assert trace["request_id"] == line["request_id"] == response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode), ids=lambda code: code.name)
+def test_every_grpc_status_becomes_a_gateway_error_whose_text_stays_inside(code: grpc.StatusCode) -> None:
+    class Failed(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return code
+
+        def details(self) -> str:
+            return "/models/digits/3 is broken"
+
+    error = translate(Failed())
+    wanted = {"UNAVAILABLE": 503, "NOT_FOUND": 503, "RESOURCE_EXHAUSTED": 503, "ABORTED": 503, "CANCELLED": 503, "DEADLINE_EXCEEDED": 504}
+    assert error.status == wanted.get(code.name, 502)
+    assert "/models" not in str(error)
+    assert error.detail == f"{code.name}: /models/digits/3 is broken"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/api/v1/predict", 405, "method_not_allowed"),
+        ("POST", "/", 405, "method_not_allowed"),
+    ],
+)
+def test_paths_that_are_not_there_answer_in_json_too(client: FlaskClient, method: str, path: str, status: int, code: str) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+    assert ("Allow" in response.headers) is (status == 405)
+
+
+# The original demo's API
+
+
+@pytest.mark.parametrize(
+    ("says", "ink", "answer"),
+    [
+        pytest.param({"probabilities": chances(d7=0.979)}, 1, {"predicted_number": 7, "confidence": "97"}, id="per cent, rounded down"),
+        pytest.param({"probabilities": chances(d7=1.0)}, 1, {"predicted_number": 7, "confidence": "100"}, id="certain"),
+        pytest.param({"accepted": False}, 1, {"predicted_number": 7, "confidence": "0"}, id="not a digit"),
+        pytest.param({}, 0, {"predicted_number": 7, "confidence": "0"}, id="blank"),
+        pytest.param({}, 0.2, {"predicted_number": 7, "confidence": "0"}, id="faint"),
+    ],
+)
+def test_the_original_demo_always_names_a_digit(client: FlaskClient, predictor: FakePredictor, says: Any, ink: float, answer: Any) -> None:
+    predictor.says |= says
+    greys = np.zeros((40, 40))
+    greys[10:30, 18:22] = ink
+    response = client.post(
+        "/predict_number/", data=json.dumps({"new_data": greys.ravel().tolist()}), content_type="application/json;charset=UTF-8"
+    )
+    assert response.status_code == 200
+    assert response.json == {**answer, "model_version": "3"}
+
+
+def test_the_original_demo_says_hello(client: FlaskClient) -> None:
+    assert client.get("/hello/").text == "hello_world"
+
+
+# Versions, card, health, document
+
+
+def test_versions_are_told_with_this_gateways_own_answers(client: FlaskClient, predictor: FakePredictor) -> None:
+    for predictor.version in (3, 4, 4):
+        client.post("/api/v1/predict", json=DRAWN)
+    client.post("/api/v1/predict", json=BLANK)
+    assert client.get("/api/v1/versions").json == {
+        "model": "digits",
+        "serving": [
+            {"address": "0a1b2c3d", "version": 3, "state": "AVAILABLE", "error": None},
+            {"address": "99999999", "version": None, "state": "UNREACHABLE", "error": None},
+        ],
+        "answers": {"window_s": 60, "by_version": {"3": 1, "4": 2}},
+    }
+
+
+@pytest.mark.parametrize("address", ["", "?version=3"])
+def test_the_card_is_as_the_trainer_wrote_it(client: FlaskClient, address: str) -> None:
+    assert client.get(f"/api/v1/card{address}").json == {"version": 3, "threshold": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "message"),
+    [
+        ("4", 404, "version: found 4, which no model server has now"),
+        ("0", 400, 'version: found "0", wanted a whole number of 1 or more'),
+        ("-1", 400, 'version: found "-1", wanted'),
+        ("x", 400, 'version: found "x", wanted'),
+        ("", 400, 'version: found "", wanted'),
+        ("9" * 30, 400, 'version: found "999999999999999999999999999999", wanted'),
+    ],
+)
+def test_a_card_that_is_not_there_is_told(client: FlaskClient, version: str, status: int, message: str) -> None:
+    response = client.get(f"/api/v1/card?version={version}")
+    assert response.status_code == status
+    assert error_of(response)["message"].startswith(message)
+
+
+def test_health_does_not_ask_the_model(client: FlaskClient, predictor: FakePredictor, draining: threading.Event) -> None:
+    predictor.fails = ServingUnavailable("no")
+    assert client.get("/healthz").json == {"status": "alive"}
+    assert client.get("/readyz").json == {"status": "ready"}
+    draining.set()
+    assert client.get("/healthz").status_code == 200
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert error_of(response)["code"] == "service_unavailable"
+    predictor.fails = None
+    assert client.post("/api/v1/predict", json=DRAWN).status_code == 200
+
+
+def test_the_document_tells_this_version(client: FlaskClient) -> None:
+    assert client.get("/api/v1/openapi.json").json["info"]["version"] == __version__
+
+
+# The page
+
+
+def test_the_page_names_its_files_by_one_hash_of_all_of_them(client: FlaskClient, web: Path) -> None:
+    index = client.get("/")
+    assert index.content_type == "text/html; charset=utf-8"
+    assert index.headers["Cache-Control"] == "no-cache"
+    prefix = re.search(r'src="(static/[0-9a-f]{12})/app.js"', index.text)
+    assert prefix
+    assert prefix[1] == f"static/{read_page(web).hash}"
+    for name, content in (("app.js", 'import "./parts/pad.js";'), ("parts/pad.js", "export const pad = 1;")):
+        response = client.get(f"/{prefix[1]}/{name}")
+        assert response.text == content
+        assert response.content_type == "text/javascript; charset=utf-8"
+        assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_any_change_of_any_file_changes_the_hash(web: Path) -> None:
+    seen = {read_page(web).hash}
+    (web / "parts" / "pad.js").write_text("export const pad = 2;")
+    seen.add(read_page(web).hash)
+    (web / "parts" / "pad.js").rename(web / "parts" / "pod.js")
+    seen.add(read_page(web).hash)
+    (web / "new.css").write_text("")
+    seen.add(read_page(web).hash)
+    (web / "index.html").write_text("<p>{{static}}")
+    seen.add(read_page(web).hash)
+    assert len(seen) == 5
+
+
+def test_a_file_of_another_build_is_given_but_not_kept(client: FlaskClient) -> None:
+    response = client.get("/static/0123456789ab/app.js")
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "index.html", ".hidden", "../app.py", "%2e%2e/app.py", "parts", ""])
+def test_what_is_not_a_file_of_the_page_is_not_given(client: FlaskClient, web: Path, name: str) -> None:
+    assert client.get(f"/static/{read_page(web).hash}/{name}").status_code == 404
+
+
+def test_a_folder_without_a_page_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no page"):
+        read_page(tmp_path)
+    (tmp_path / "index.html").write_text("<p>hello")
+    with pytest.raises(ValueError, match=r"wanted \{\{static\}\}"):
+        read_page(tmp_path)
+
+
+def test_the_real_page_is_whole() -> None:
+    page = read_page(Path(__file__).parents[2] / "web")
+    named = set(re.findall(rf'"static/{page.hash}/([^"]+)"', page.index.decode()))
+    assert named
+    assert named <= set(page.files)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/digits", 308, "digits/"),
+        ("/digits/", 200, None),
+        ("/digits/healthz", 200, None),
+        ("/digits/api/v1/versions", 200, None),
+        ("/healthz", 200, None),
+        ("/digitsandmore/healthz", 404, None),
+    ],
+)
+def test_the_page_works_under_a_path(predictor: FakePredictor, web: Path, path: str, status: int, location: str | None) -> None:
+    for base in ("/digits", "/digits/"):
+        response = create_app(Settings(base_path=base), predictor, web=web).test_client().get(path)
+        assert response.status_code == status
+        assert response.headers.get("Location") == location
+
+
+# Headers, log, metrics
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", "/api/v1/versions"])
+def test_every_answer_has_the_security_headers(client: FlaskClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'self';")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "Cache-Control" in headers
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-1.2_3", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("", False), ('"}', False), ("ä", False)]
+)
+def test_a_request_id_is_kept_where_it_is_one(client: FlaskClient, given: str, kept: bool) -> None:
+    answered = client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"]
+    assert (answered == given) is kept
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answered)
+
+
+def test_a_request_is_one_line_without_the_drawing(client: FlaskClient, lines: Any) -> None:
+    client.post("/api/v1/predict?frame=1", json={**DRAWN, "width": 300.125}, headers={"X-Request-ID": "id-7"})
+    client.post("/api/v1/predict", json={**DRAWN, "width": "300.125"})
+    client.get("/readyz")
+    answered, refused, probe = lines
+    assert answered.pop("latency_ms") > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", answered.pop("time"))
+    assert answered == {
+        "level": "info",
+        "logger": "gateway.request",
+        "message": "request",
+        "request_id": "id-7",
+        "method": "POST",
+        "path": "/api/v1/predict",
+        "status": 200,
+        "model_version": 3,
+        "reason": None,
+    }
+    assert (refused["status"], refused["reason"], refused["level"]) == (400, "invalid_drawing", "info")
+    assert "300.125" not in json.dumps([answered, refused])
+    assert probe["level"] == "debug"
+
+
+def test_the_log_says_why_there_was_no_plain_digit(client: FlaskClient, predictor: FakePredictor, lines: Any) -> None:
+    client.post("/api/v1/predict", json=BLANK)
+    predictor.says["accepted"] = False
+    client.post("/api/v1/predict", json=DRAWN)
+    assert [(line["reason"], line["model_version"]) for line in lines] == [("blank", None), ("not_a_digit", 3)]
+
+
+def test_metrics_count_requests_and_answers_by_version(client: FlaskClient, predictor: FakePredictor, telemetry: Telemetry) -> None:
+    client.post("/api/v1/predict", json=DRAWN)
+    client.post("/api/v1/predict", json=BLANK)
+    client.post("/api/v1/predict", json={})
+    client.get("/nothing/at/all")
+    predictor.version, predictor.says["accepted"] = 4, False
+    client.post("/api/v1/predict", json=DRAWN)
+
+    def value(name: str, **labels: str) -> float | None:
+        return telemetry.registry.get_sample_value(name, labels)
+
+    route = {"route": "/api/v1/predict", "method": "POST"}
+    assert value("gateway_requests_total", **route, status="200", model_version="3") == 1
+    assert value("gateway_requests_total", **route, status="200", model_version="4") == 1
+    assert value("gateway_requests_total", **route, status="200", model_version="") == 1
+    assert value("gateway_requests_total", **route, status="400", model_version="") == 1
+    assert value("gateway_requests_total", route="none", method="GET", status="404", model_version="") == 1
+    assert value("gateway_request_seconds_count", route="/api/v1/predict", model_version="3") == 1
+    assert value("gateway_answers_total", digit="7", reason="none", model_version="3") == 1
+    assert value("gateway_answers_total", digit="none", reason="not_a_digit", model_version="4") == 1
+    assert value("gateway_answers_total", digit="none", reason="blank", model_version="") == 1
+    assert value("gateway_confidence_count", model_version="3") == 1
+    assert value("gateway_confidence_bucket", model_version="3", le="0.98") == 0
+    assert value("gateway_confidence_bucket", model_version="3", le="0.99") == 1
+    assert value("gateway_requests_in_flight") == 0

@@ -1,0 +1,86 @@
+"""gateway.settings: what the environment may say, and in which words it is refused."""
+
+import inspect
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from gateway.settings import PREFIX, Settings, SettingsError
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert Settings.from_env({"HOME": "/root", "GATE": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("HOST", "0.0.0.0", "0.0.0.0"),
+        ("PORT", "80", 80),
+        ("METRICS_PORT", "0", 0),
+        ("BASE_PATH", "/digits", "/digits"),
+        ("SERVING_ADDRESS", "pynumdraw-serving.default.svc:8500", "pynumdraw-serving.default.svc:8500"),
+        ("SERVING_ADDRESS", "[::1]:8500", "[::1]:8500"),
+        ("SERVING_ADDRESS", "unix:/run/serving.sock", "unix:/run/serving.sock"),
+        ("MODEL_NAME", "digits", "digits"),
+        ("PREDICT_TIMEOUT_S", "0.5", 0.5),
+        ("MAX_IN_FLIGHT", "4", 4),
+        ("MAX_BODY_BYTES", "1000", 1000),
+        ("THREADS", "64", 64),
+        ("LINGER_S", "0", 0.0),
+        ("DRAIN_S", "30", 30.0),
+        ("DNS_REFRESH_S", "1", 1.0),
+        ("LOG_LEVEL", "debug", "debug"),
+    ],
+)
+def test_each_variable_sets_its_field(name: str, text: str, value: Any) -> None:
+    read = getattr(Settings.from_env({PREFIX + name: text}), name.lower())
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"PORT": "tcp://10.0.0.1:80"}, "GATEWAY_PORT='tcp://10.0.0.1:80': wanted a whole number (int)"),
+        ({"PORT": "70000"}, "GATEWAY_PORT=70000: wanted 0 to 65535"),
+        ({"PORT": ""}, "GATEWAY_PORT='': wanted a whole number (int)"),
+        ({"PORT": "9090"}, "GATEWAY_PORT=9090: wanted another port than GATEWAY_METRICS_PORT"),
+        ({"METRICS_PORT": "-1"}, "GATEWAY_METRICS_PORT=-1: wanted 0 to 65535"),
+        ({"PREDICT_TIMEOUT_S": "soon"}, "GATEWAY_PREDICT_TIMEOUT_S='soon': wanted a number (float)"),
+        ({"PREDICT_TIMEOUT_S": "inf"}, "GATEWAY_PREDICT_TIMEOUT_S='inf': wanted a finite number (float)"),
+        ({"PREDICT_TIMEOUT_S": "0"}, "GATEWAY_PREDICT_TIMEOUT_S=0.0: wanted more than 0, at most 3600 seconds"),
+        ({"DRAIN_S": "-1"}, "GATEWAY_DRAIN_S=-1.0: wanted 0 to 3600 seconds"),
+        ({"MAX_IN_FLIGHT": "0"}, "GATEWAY_MAX_IN_FLIGHT=0: wanted 1 or more"),
+        ({"MAX_IN_FLIGHT": "1.5"}, "GATEWAY_MAX_IN_FLIGHT='1.5': wanted a whole number (int)"),
+        ({"THREADS": "32"}, "GATEWAY_THREADS=32: wanted more than GATEWAY_MAX_IN_FLIGHT (32), or 0"),
+        ({"SERVING_ADDRESS": "serving"}, "GATEWAY_SERVING_ADDRESS='serving': wanted host:port or unix:/path"),
+        ({"SERVING_ADDRESS": ":8500"}, "GATEWAY_SERVING_ADDRESS=':8500': wanted host:port or unix:/path"),
+        ({"SERVING_ADDRESS": "serving:http"}, "GATEWAY_SERVING_ADDRESS='serving:http': wanted host:port or unix:/path"),
+        ({"MODEL_NAME": ""}, "GATEWAY_MODEL_NAME='': wanted a name"),
+        ({"BASE_PATH": "digits"}, "GATEWAY_BASE_PATH='digits': wanted a path that begins with /"),
+        ({"LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL='loud': wanted debug, info, warning or error"),
+        ({"PROT": "8080"}, "GATEWAY_PROT='8080': there is no such setting; there are GATEWAY_HOST, GATEWAY_PORT, "),
+        ({"SERVICE_HOST": "10.0.0.1"}, "GATEWAY_SERVICE_HOST='10.0.0.1': there is no such setting"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name_value_and_wish(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({PREFIX + name: text for name, text in environ.items()})
+    assert str(refused.value).startswith(message)
+
+
+def test_more_threads_than_predictions_in_flight_so_that_the_cap_can_answer() -> None:
+    assert Settings().all_threads > Settings().max_in_flight
+    assert Settings(max_in_flight=100).all_threads > 100
+    assert Settings(threads=50).all_threads == 50
+
+
+def test_settings_cannot_change_and_each_says_what_it_is() -> None:
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]
+    source = inspect.getsource(Settings)
+    for field in fields(Settings):
+        after = source.split(f"    {field.name}: ", 1)[1].splitlines()[1]
+        assert after.strip().startswith('"""'), f"{field.name} has no sentence under it"
