@@ -45,7 +45,7 @@ def strokes_inside(strokes: Sequence[Stroke], width: float, height: float) -> li
 
 
 def too_little_ink(strokes: Sequence[np.ndarray], width: float, height: float, pen: float | None = None) -> str | None:
-    """"blank" without ink, "faint" where it is too small to be read, else None.
+    """ "blank" without ink, "faint" where it is too small to be read, else None.
 
     strokes: as `strokes_inside` gives them. pen: line width on the canvas, px; by default `DEFAULT_PEN` of the shorter side.
     """
@@ -85,11 +85,16 @@ def draw(strokes: Sequence[np.ndarray], pen_px: float) -> np.ndarray:
         _, kept = np.unique(np.floor(xy * 3).astype(np.int64) @ (1, 1 << 20), return_index=True)
         xy = xy[kept]
     xy = xy.astype(np.float32)
-    pixel = np.arange(FRAME_PX, dtype=np.float32) + np.float32(0.5)
-    dx2 = (pixel - xy[:, :1]) ** 2  # (stations, x)
-    dy2 = (pixel - xy[:, 1:]) ** 2  # (stations, y)
-    distance = np.sqrt((dy2[:, :, None] + dx2[:, None, :]).min(axis=0))  # (y, x)
-    return (np.clip(pen_px / 2 + 0.5 - distance, 0, 1) * 255 + 0.5).astype(np.uint8)
+    reach = pen_px / 2 + 0.5  # a pixel farther than that from every station is paper, so each station looks at those around it only
+    near = np.ceil(xy - (reach + 0.5)).astype(np.intp)[:, :, None] + np.arange(math.ceil(2 * reach))  # (stations, x and y, pixels)
+    gap2 = (near.astype(np.float32) + np.float32(0.5) - xy[:, :, None]) ** 2
+    side = FRAME_PX + 2  # with a rim that takes what lies outside the frame
+    near = np.clip(near, -1, FRAME_PX) + 1
+    distance2 = np.full(side * side, np.inf, np.float32)
+    cells, values = near[:, 1, :, None] * side + near[:, 0, None, :], gap2[:, 1, :, None] + gap2[:, 0, None, :]
+    np.minimum.at(distance2, cells.ravel(), values.ravel())
+    distance = np.sqrt(distance2.reshape(side, side)[1:-1, 1:-1])  # (y, x)
+    return (np.clip(reach - distance, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def frame_from_picture(ink: np.ndarray) -> np.ndarray:
@@ -125,8 +130,8 @@ def _stations(stroke: np.ndarray) -> np.ndarray:
         return stroke
     step = np.diff(stroke, axis=0)
     along = np.concatenate([[0.0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))])
-    at = np.linspace(0.0, along[-1], 1 + max(1, math.ceil(along[-1] / _STATION_PX)))
-    return np.stack([np.interp(at, along, stroke[:, 0]), np.interp(at, along, stroke[:, 1])], axis=1)
+    at = np.linspace(0.0, along[-1], 1 + max(1, math.ceil(along[-1] / _STATION_PX - 1e-6)))
+    return np.array([np.interp(at, along, stroke[:, 0]), np.interp(at, along, stroke[:, 1])]).T
 
 
 def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
@@ -142,14 +147,11 @@ def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
     enter = np.where(parallel, 0.0, np.minimum(low, high)).max(axis=1, initial=0.0)
     leave = np.where(parallel, 1.0, np.maximum(low, high)).min(axis=1, initial=1.0)
     leave[outside.any(axis=1)] = -1.0
-    parts: list[list[np.ndarray]] = []
-    open_end = False
-    for k in np.flatnonzero(enter <= leave):
-        if not (open_end and enter[k] == 0 and parts and last == k - 1):
-            parts.append([begin[k] + enter[k] * step[k]])
-        parts[-1].append(begin[k] + leave[k] * step[k])
-        open_end, last = bool(leave[k] == 1.0), k
-    return [np.clip(np.array(part), 0, bound) for part in parts]
+    kept = np.flatnonzero(enter <= leave)
+    joined = (np.diff(kept) == 1) & (leave[kept[:-1]] == 1) & (enter[kept[1:]] == 0)
+    runs = np.split(kept, np.flatnonzero(~joined) + 1)  # of segments that follow each other inside
+    first, last = begin + enter[:, None] * step, begin + leave[:, None] * step
+    return [np.clip(np.concatenate([first[run[:1]], last[run]]), 0, bound) for run in runs if len(run)]
 
 
 def _averaging(size: int, count: int) -> np.ndarray:
@@ -169,4 +171,7 @@ def _centred(frame: np.ndarray) -> np.ndarray:
         centre = float(mass @ np.arange(FRAME_PX)) / float(mass.sum())
         move = round(_CENTRE_PX - centre)
         moves.append(min(max(move, -int(held[0])), FRAME_PX - 1 - int(held[-1])))
-    return np.roll(frame, moves, axis=(0, 1))
+    moved = np.zeros_like(frame)
+    (to_y, from_y), (to_x, from_x) = ((slice(max(m, 0), FRAME_PX + min(m, 0)), slice(max(-m, 0), FRAME_PX - max(m, 0))) for m in moves)
+    moved[to_y, to_x] = frame[from_y, from_x]
+    return moved
