@@ -84,6 +84,9 @@ export function createPad(canvas, { strokes, onMove, onEnd }) {
   canvas.addEventListener("lostpointercapture", (event) => {
     if (isOurs(event)) finish(true); // no pointerup came: the window lost the pointer
   });
+  canvas.addEventListener("contextmenu", (event) => {
+    if (pointer !== null) event.preventDefault(); // a finger that rests is still drawing
+  });
   for (const type of ["pointerdown", "pointermove", "pointerup"]) {
     addEventListener(type, (event) => {
       if (event.pointerType === "pen") penSeenAt_ms = event.timeStamp;

@@ -3,10 +3,10 @@
 const PROBABLE = 0.9; // below it the words say "probably"
 const POSSIBLE = 0.6; // below it "perhaps"
 
-/** A share as people read it: never 100 % for what is not certain, never 0 % for what is possible. */
+/** A share as people read it: nothing is certain and nothing impossible, so never 100 % and never 0 %. */
 export function percent(share) {
-  if (share > 0 && share < 0.005) return "<\u202f1\u202f%";
-  if (share < 1 && share >= 0.995) return ">\u202f99\u202f%";
+  if (share < 0.005) return "<\u202f1\u202f%";
+  if (share >= 0.995) return ">\u202f99\u202f%";
   return `${Math.round(share * 100)}\u202f%`;
 }
 

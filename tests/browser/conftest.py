@@ -1,45 +1,30 @@
 """The real page: gateway and model server on this machine, or wherever PAGE_URL says; and a Chromium to look at it."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from tests import stack
-from tests.browser.hand import chromium
+from tests.browser.site import chromium, model_store, served_page
 
 
 @pytest.fixture(scope="session")
 def store() -> Path:
-    """A model store that holds a version: MODEL_STORE, else models/."""
-    root = Path(os.environ.get("MODEL_STORE") or stack.ROOT / "models")
-    versions = [path.name for path in (root / "digits").glob("*") if path.name.isdigit()]
-    if not versions:
-        pytest.fail(f"{root / 'digits'}: found no version of the model, wanted one to read the drawings; train one (make train) or name a store in MODEL_STORE")
-    return root
+    return model_store()
 
 
 @pytest.fixture(scope="session")
-def page_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def page_url() -> Iterator[str]:
     """Address of a running page, with a slash at its end."""
-    if given := os.environ.get("PAGE_URL"):
-        yield given.rstrip("/") + "/"
-        return
-    with ExitStack() as programs:
-        server, address, _ = stack.model_server(request.getfixturevalue("store"))
-        programs.enter_context(server)
-        gateway, url = stack.gateway(address)
-        programs.enter_context(gateway)
-        yield f"{url}/"
+    with served_page() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, chromium(playwright) as launched:
+    with chromium() as launched:
         yield launched
 
 

@@ -1,31 +1,31 @@
 """A hand for the tests: drawings as strokes, and the ways to draw them on the real page."""
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Page, expect
 
 Stroke = Sequence[tuple[float, float]]  # (x, y) as shares of the canvas's side
 
-SEVEN: list[Stroke] = [[(0.29, 0.25), (0.37, 0.23), (0.48, 0.24), (0.6, 0.235), (0.705, 0.225), (0.69, 0.3), (0.61, 0.44), (0.54, 0.58), (0.5, 0.7), (0.475, 0.83)]]
+SEVEN: list[Stroke] = [
+    [
+        (0.29, 0.25),
+        (0.37, 0.23),
+        (0.48, 0.24),
+        (0.6, 0.235),
+        (0.705, 0.225),
+        (0.69, 0.3),
+        (0.61, 0.44),
+        (0.54, 0.58),
+        (0.5, 0.7),
+        (0.475, 0.83),
+    ]
+]
 SCRIBBLE: list[Stroke] = [
-    [(0.12, 0.3), (0.85, 0.2), (0.2, 0.5), (0.8, 0.42), (0.15, 0.75), (0.88, 0.68), (0.3, 0.12), (0.42, 0.9), (0.6, 0.1), (0.75, 0.88), (0.1, 0.6)],
-    [(0.9, 0.9), (0.1, 0.12), (0.9, 0.5), (0.12, 0.9), (0.5, 0.5), (0.9, 0.1)],
+    [(0.12, 0.3), (0.85, 0.2), (0.2, 0.5), (0.8, 0.42), (0.15, 0.75), (0.88, 0.68), (0.3, 0.12), (0.42, 0.9), (0.6, 0.1), (0.75, 0.88)],
+    [(0.1, 0.6), (0.9, 0.9), (0.1, 0.12), (0.9, 0.5), (0.12, 0.9), (0.5, 0.5), (0.9, 0.1)],
 ]
 DOT: list[Stroke] = [[(0.5, 0.5)]]
-
-
-@contextmanager
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """The machine's Chromium, else Playwright's own (`ensure-chromium` brings either), without the requests that it makes for itself."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    browser = playwright.chromium.launch(executable_path=executable, args=arguments)
-    yield browser
-    browser.close()
 
 
 def open_page(page: Page, url: str) -> None:
@@ -45,7 +45,7 @@ def smooth(stroke: Stroke, between: int = 6) -> list[tuple[float, float]]:
         for k in range(len(stroke) - 1)
         for t in (step / between for step in range(between))
     ]
-    return [*curve, stroke[-1]]  # type: ignore[list-item]
+    return [*curve, stroke[-1]]
 
 
 def on_screen(page: Page, stroke: Stroke) -> list[tuple[float, float]]:

@@ -73,7 +73,10 @@ def test_zooming_the_window_keeps_the_drawing_and_sharpens_it(page: Page, page_u
     devtools = page.context.new_cdp_session(page)
     for width, ratio in [(640, 2), (2560, 0.5), (1280, 1.25)]:
         devtools.send("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": ratio, "mobile": False})
-        wait_until("one canvas pixel a screen pixel", lambda: page.evaluate("Math.abs(pad.width - pad.getBoundingClientRect().width * devicePixelRatio) < 1"))
+        wait_until(
+            "one canvas pixel a screen pixel",
+            lambda: page.evaluate("Math.abs(pad.width - pad.getBoundingClientRect().width * devicePixelRatio) < 1"),
+        )
         assert ink_share(page) == pytest.approx(before, rel=0.03)
 
 
@@ -131,10 +134,17 @@ def test_undo_redo_and_clear_by_button_and_by_key(page: Page, page_url: str):
     expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 2 strokes")
     whole = ink_share(page)
     steps = [
-        ("press", "Control+z", "1 stroke"), ("press", "Control+Shift+z", "2 strokes"), ("click", "Undo", "1 stroke"), ("click", "Redo", "2 strokes"),
-        ("press", "Escape", "empty"), ("press", "Control+z", "2 strokes"), ("click", "Clear", "empty"), ("click", "Undo", "2 strokes"), ("press", "Delete", "empty"),
+        ("press", "Control+z", "1 stroke"),
+        ("press", "Control+Shift+z", "2 strokes"),
+        ("click", "Undo", "1 stroke"),
+        ("click", "Redo", "2 strokes"),
+        ("press", "Escape", "empty"),
+        ("press", "Control+z", "2 strokes"),
+        ("click", "Clear", "empty"),
+        ("click", "Undo", "2 strokes"),
+        ("press", "Delete", "empty"),
         ("press", "Meta+z", "2 strokes"),
-    ]  # fmt: skip
+    ]
     for how, what, wanted in steps:
         if how == "press":
             page.keyboard.press(what)
