@@ -21,15 +21,15 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTHY = ("", "ModelService", "PredictionService")  # the names that TensorFlow Serving sets, not the services' full ones
 
 
-def channel_arguments(text: str) -> list[tuple[str, int | str]]:
+def channel_arguments(text: str) -> dict[str, int | str]:
     """The options in `k=v,k=v`; a value that reads as a 32-bit integer is one."""
-    options: list[tuple[str, int | str]] = []
+    options: dict[str, int | str] = {}
     for entry in filter(None, text.split(",")):
         key, equals, value = entry.partition("=")
         if not equals:
             raise invalid(f"--grpc_channel_arguments: {entry!r} found, key=value wanted")
         number = integer(value, bits=32)
-        options.append((key, value if number is None else number))
+        options[key] = value if number is None else number
     return options
 
 
@@ -39,8 +39,8 @@ def serve(service: Service, addresses: list[str], max_threads: int, arguments: s
     max_threads: one of them always listens, so `max_threads - 1` calls run at once and one more is refused, as by TensorFlow Serving.
     Two servers on one port would answer in turns; gRPC allows that unless told otherwise, we only when the arguments ask for it.
     """
-    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", INT32_MAX), ("grpc.max_send_message_length", -1)]
-    server = grpc.server(ThreadPoolExecutor(max_threads, "grpc"), options=[*options, *channel_arguments(arguments)])
+    defaults = {"grpc.so_reuseport": 0, "grpc.max_receive_message_length": INT32_MAX, "grpc.max_send_message_length": -1}
+    server = grpc.server(ThreadPoolExecutor(max_threads, "grpc"), options=list((defaults | channel_arguments(arguments)).items()))
     slots = threading.Semaphore(max(1, max_threads - 1))
 
     def handler(call: Callable[[Any, grpc.ServicerContext], Message], request: type[Message]) -> grpc.RpcMethodHandler:

@@ -268,7 +268,10 @@ def _proto(tensor: int | None, as_content: bool) -> tensor_pb2.TensorProto:
         proto.tensor_content = content
     else:
         field, element = _FIELDS[dtype]
-        getattr(proto, field).extend(memoryview(content).cast(cast(Any, element)).tolist())
+        if element in "fd?":  # such a packed field holds the elements as they lie in memory; to merge the bytes takes 1/70 of a list's time
+            proto.MergeFromString(_varint(proto.DESCRIPTOR.fields_by_name[field].number << 3 | 2) + _varint(len(content)) + content)
+        else:
+            getattr(proto, field).extend(memoryview(content).cast(cast(Any, element)).tolist())
     return proto
 
 

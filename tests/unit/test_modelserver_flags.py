@@ -136,11 +136,11 @@ def test_integers_are_read_as_simple_atoi_reads_them(text: str, number: int | No
 
 
 def test_channel_arguments_are_numbers_where_they_read_as_such() -> None:
-    assert channel_arguments("") == []
-    assert channel_arguments("grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb,big=4294967296") == [
-        ("grpc.max_connection_age_ms", 2000),
-        ("grpc.lb_policy_name", "grpclb"),
-        ("big", "4294967296"),
-    ]
+    assert channel_arguments("") == {}
+    assert channel_arguments("grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb,big=4294967296") == {
+        "grpc.max_connection_age_ms": 2000,
+        "grpc.lb_policy_name": "grpclb",
+        "big": "4294967296",
+    }
     with pytest.raises(StatusError, match=r"'grpc\.x' found, key=value wanted"):
         channel_arguments("a=1,grpc.x")
