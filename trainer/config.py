@@ -75,16 +75,17 @@ TINY = Recipe(
 )
 BEST = Recipe(
     name="best",
-    layers=((32, 4, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
-    steps=10_000,
-    mnist_batch=128,
+    layers=((32, 4, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1), (128, 3, 2)),
+    steps=8_000,
+    mnist_batch=144,
     drawn_batch=48,
-    outlier_batch=80,
+    outlier_batch=64,
     drawn_digits=60_000,
-    outliers=120_000,
+    outliers=100_000,
     fit_images=None,
-    peak_rate=6e-3,
+    peak_rate=5e-3,
     validation_floor=0.98,
-    ema_decay=0.999,
+    ema_decay=0.998,
+    weight_decay=0.03,
 )
 RECIPES = {recipe.name: recipe for recipe in (QUICK, BEST, TINY)}

@@ -5,6 +5,7 @@ Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits, sect
 
 import gzip
 import hashlib
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainer.errors import IdxFormatError, Refused
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 20
 
 
 def find_idx(folder: Path, name: str) -> Path:
@@ -32,9 +34,10 @@ def read_idx(path: Path, dims: int) -> tuple[np.ndarray, str]:
     Raw or gzipped, told by the content. Raises IdxFormatError for anything else, a file cut at any byte included.
     """
     try:
-        packed = path.open("rb").read(2) == _GZIP_MAGIC
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return _read(cast(BinaryIO, file), path, dims)
+        with path.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            return _read(cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw, path, dims)
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
         raise IdxFormatError(path, "a whole gzip file", str(exc)) from exc
     except OSError as exc:
@@ -56,9 +59,8 @@ def _read(file: BinaryIO, path: Path, dims: int) -> tuple[np.ndarray, str]:
     if len(sizes) < 4 * dims:
         raise IdxFormatError(path, f"{4 * dims} bytes of sizes", f"{len(sizes)}")
     shape = struct.unpack(f">{dims}I", sizes)
-    count = int(np.prod(shape, dtype=np.int64))
-    values = file.read(count + 1)
+    count = math.prod(shape)
+    values = b"".join(iter(lambda: file.read(_PIECE), b""))  # in pieces: a broken size may ask for more than there is memory
     if len(values) != count:
-        more = "more" if len(values) > count else str(len(values))
-        raise IdxFormatError(path, f"{count} bytes of values for {'x'.join(map(str, shape))}", more)
+        raise IdxFormatError(path, f"{count} bytes of values for {'x'.join(map(str, shape))}", str(len(values)))
     return np.frombuffer(values, np.uint8).reshape(shape), hashlib.sha256(head + sizes + values).hexdigest()
