@@ -5,8 +5,8 @@ const POSSIBLE = 0.6; // below it "perhaps"
 
 /** A share as people read it: nothing is certain and nothing impossible, so never 100 % and never 0 %. */
 export function percent(share) {
-  if (share < 0.005) return "<\u202f1\u202f%";
-  if (share >= 0.995) return ">\u202f99\u202f%";
+  if (share < 0.005) return "<1\u202f%";
+  if (share >= 0.995) return ">99\u202f%";
   return `${Math.round(share * 100)}\u202f%`;
 }
 

@@ -149,12 +149,26 @@ def test_it_works_under_a_sub_path(page: Page, page_url: str):
         page.close()
 
 
-@pytest.mark.parametrize("width", [320, 360, 390, 430, 768, 1024, 1280, 1920])
-def test_it_fits_every_width_without_scrolling_sideways(new_page: NewPage, page_url: str, width: int):
-    page = new_page(viewport={"width": width, "height": 720})
+WINDOWS = {
+    "small phone": (320, 568, "below"),
+    "phone": (390, 844, "below"),
+    "large phone": (430, 932, "below"),
+    "phone on its side": (844, 390, "beside"),
+    "tablet": (768, 1024, "beside"),
+    "low laptop": (1366, 620, "beside"),
+    "desktop": (1280, 800, "beside"),
+    "large desktop": (1920, 1080, "beside"),
+    "desktop at 200 %": (640, 400, "beside"),
+    "desktop at 400 %": (320, 200, "below"),
+}
+
+
+@pytest.mark.parametrize(("width", "height", "place"), WINDOWS.values(), ids=WINDOWS)
+def test_it_fits_the_window_without_scrolling_sideways(new_page: NewPage, page_url: str, width: int, height: int, place: str):
+    page = new_page(viewport={"width": width, "height": height})
     open_page(page, page_url)
-    draw(page, SEVEN)
-    expect_seven(page)
+    draw(page, [[(0.4, 0.1), (0.5, 0.3)]])
+    expect(page.locator("#facts")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = page.evaluate(
         """() => [...document.querySelectorAll("main *, header *")].filter((element) => {
@@ -163,14 +177,20 @@ def test_it_fits_every_width_without_scrolling_sideways(new_page: NewPage, page_
         }).map((element) => element.outerHTML.slice(0, 80))"""
     )
     assert outside == []
-    paper, reading = (page.locator(name).bounding_box() for name in (".paper", ".reading"))
-    assert paper and reading
-    assert (reading["x"] > paper["x"] + paper["width"]) == (width >= 768)  # beside the paper, or below it
+    paper, tools, reading = (page.locator(name).bounding_box() for name in (".paper", ".tools", ".reading"))
+    assert paper and tools and reading
     assert paper["height"] == pytest.approx(paper["width"], abs=1)
+    if place == "beside":
+        assert reading["x"] > max(box["x"] + box["width"] for box in (paper, tools))
+    else:
+        assert reading["y"] > tools["y"] + tools["height"]
+    if height >= 400:
+        assert tools["y"] + tools["height"] <= height  # the paper and its tools are in sight at once
     for name in ("Undo", "Redo", "Clear"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert box
         assert min(box["width"], box["height"]) >= 44  # a finger's size
+        assert box["x"] + box["width"] <= paper["x"] + paper["width"] + 1
 
 
 CONTRAST = """() => {

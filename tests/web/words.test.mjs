@@ -8,7 +8,7 @@ const plain = (text) => text.replaceAll("\u202f", " ");
 const answer = (fields) => ({ digit: 7, reason: null, candidates: [7], confidence: 0.97, ...fields });
 
 for (const [share, words] of [
-  [0, "< 1 %"], [0.0001, "< 1 %"], [0.0049, "< 1 %"], [0.005, "1 %"], [0.5, "50 %"], [0.994, "99 %"], [0.996, "> 99 %"], [0.99999, "> 99 %"], [1, "> 99 %"],
+  [0, "<1 %"], [0.0001, "<1 %"], [0.0049, "<1 %"], [0.005, "1 %"], [0.5, "50 %"], [0.994, "99 %"], [0.996, ">99 %"], [0.99999, ">99 %"], [1, ">99 %"],
 ]) {
   test(`${share} reads ${words}`, () => assert.equal(plain(percent(share)), words));
 }
