@@ -1,5 +1,6 @@
 """Real programs for the tests: start one, wait for what it promises, stop it; its output is in the message when it fails."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -63,7 +64,9 @@ class Program:
 
         def alive_and_ready() -> Any:
             value = ready()
-            assert value or self.process.poll() is None, f"{self.command} ended with {self.process.returncode} before {what}:\n{self.output}"
+            assert value or self.process.poll() is None, (
+                f"{self.command} ended with {self.process.returncode} before {what}:\n{self.output}"
+            )
             return value
 
         return wait_until(what, alive_and_ready, timeout_s)
@@ -107,3 +110,21 @@ def gateway(serving_address: str, **settings: str) -> tuple[Program, str]:
     url = f"http://127.0.0.1:{port}"
     program.wait_until("the gateway takes requests", lambda: get(f"{url}/readyz")[0] == 200)
     return program, url
+
+
+def tiny_store() -> Path:
+    """A store with versions 1 and 2 of a small model, really trained from the MNIST files: MODEL_STORE, else made once for these sources.
+
+    Raises AssertionError with the trainer's words where training fails.
+    """
+    if given := os.environ.get("MODEL_STORE"):
+        return Path(given)
+    sources = [*sorted((ROOT / "trainer").glob("*.py")), *sorted((ROOT / "pynumdraw").glob("*.py")), ROOT / "requirements" / "trainer.txt"]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    root = ROOT / "build" / "tiny" / digest[:12]
+    for seed in (1, 2):
+        if not (root / "digits" / str(seed)).exists():
+            fit = ["trainer", "fit", "--data", "data", "--store", str(root), "--name", "digits", "--recipe", "tiny", "--seed", str(seed)]
+            trained = subprocess.run([sys.executable, "-m", *fit], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert trained.returncode == 0, f"{fit} ended with {trained.returncode}:\n{trained.stderr}"
+    return root
