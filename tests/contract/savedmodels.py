@@ -17,7 +17,7 @@ def half_plus(folder: Path, plus: float = 2.0, size: int = 1) -> Path:
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         weights = v1.get_variable("a", initializer=tf.fill([size], 0.5), use_resource=True)
-        bias = v1.get_variable("b", initializer=tf.constant(plus), use_resource=True)
+        bias = v1.get_variable("b", initializer=tf.constant(float(plus)), use_resource=True)
         x = v1.placeholder(tf.float32, [None, 1], "x")
         y = tf.add(tf.multiply(weights[:1], x), bias, name="y")
         session.run(v1.global_variables_initializer())
