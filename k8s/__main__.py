@@ -7,9 +7,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kubernetes import config
 
@@ -86,7 +85,7 @@ def rollback(cluster: Cluster, helm: Helm, revision: int | None, timeout_s: floa
     print(f"version {version} is served")
 
 
-def follow(cluster: Cluster, timeout_s: float, say: Callable[[str], Any] = print) -> None:
+def follow(cluster: Cluster, timeout_s: float) -> None:
     """Wait until the gateway's and the serving pods are those that are wanted. Raises Stalled with the reason in words."""
     begin, said = time.monotonic(), ""
     while True:
@@ -100,7 +99,7 @@ def follow(cluster: Cluster, timeout_s: float, say: Callable[[str], Any] = print
             for name, roll in zip(("gateway", "serving"), rolls, strict=True)
         )
         if now != said:
-            say(f"{time.monotonic() - begin:5.0f} s  {now}")
+            print(f"{time.monotonic() - begin:5.0f} s  {now}", flush=True)
             said = now
         failed = any(pod.failed for pod in pods)
         if failed or time.monotonic() - begin > timeout_s:
@@ -128,11 +127,11 @@ def _table(rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _connect(namespace: str | None, release: str) -> Cluster:
+def _connect(kubeconfig: str | None, namespace: str | None, release: str) -> Cluster:
     """The cluster of the kubeconfig's current context, and its namespace unless another is named."""
     try:
-        _, context = config.list_kube_config_contexts()
-        api = config.new_client_from_config()
+        _, context = config.list_kube_config_contexts(kubeconfig)
+        api = config.new_client_from_config(kubeconfig)
     except config.ConfigException as exc:
         raise Refused(f"no cluster: {exc}; KUBECONFIG names the file") from exc
     return Cluster(api, namespace or context["context"].get("namespace") or "default", release)
@@ -163,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         if asked.command == "render":
             render(Helm(find_helm(os.environ), "pynumdraw"), asked.release, asked.chart, asked.check)
             return 0
-        cluster = _connect(asked.namespace, asked.release)
+        cluster = _connect(os.environ.get("KUBECONFIG"), asked.namespace, asked.release)
         helm = Helm(find_helm(os.environ), cluster.namespace)
         match asked.command:
             case "status":

@@ -3,10 +3,12 @@
 import functools
 import json
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -33,6 +35,18 @@ def template(*arguments: str, program: str | None = None) -> str:
 def manifests(text: str) -> list[Manifest]:
     """The manifests in what helm prints."""
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def validate(manifest: Manifest, version: str) -> None:
+    """Raise unless the manifest fits the schema of that Kubernetes, unknown fields refused. What is the same is looked at once."""
+    _validate(json.dumps(manifest, sort_keys=True), version)
+
+
+@functools.cache
+def _validate(manifest: str, version: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # kubernetes-validate leaves its schema files open
+        kubernetes_validate.validate(json.loads(manifest), version, strict=True)
 
 
 class Render:

@@ -17,7 +17,11 @@ from pynumdraw import store
 from tests.chart import tools
 
 TENSORFLOW_SERVING_METRICS = {":tensorflow:serving:request_count"}
-KUBERNETES_METRICS = {"container_memory_working_set_bytes", "kube_pod_container_resource_limits", "kube_job_status_failed"}  # cAdvisor, kube-state-metrics
+KUBERNETES_METRICS = {
+    "container_memory_working_set_bytes",
+    "kube_pod_container_resource_limits",
+    "kube_job_status_failed",
+}  # cAdvisor, kube-state-metrics
 
 
 def containers(render, *files, **values):
@@ -31,7 +35,9 @@ def test_the_gateway_knows_every_variable_that_the_chart_sets(render):
     environ = {each["name"]: each["value"] for each in gateway["env"]}
     settings = Settings.from_env(environ)
     assert settings.host == "0.0.0.0" and settings.max_body_bytes == 8388608
-    assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)} - {"GATEWAY_THREADS"}, "threads follow max_in_flight"
+    assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)} - {"GATEWAY_THREADS"}, (
+        "threads follow max_in_flight"
+    )
 
 
 def test_the_probes_and_the_metrics_are_on_the_ports_that_the_gateway_is_told(render):
@@ -57,7 +63,9 @@ def test_the_store_understands_how_it_is_called(render):
     for _, container in containers(render):
         if container["name"] == "place":
             assert container["command"] == ["python", "-m", "pynumdraw.store", "place"]
-            asked = store._parser().parse_args([container["command"][-1], *[each.replace("$(MODEL_VERSION)", "4") for each in container["args"]]])
+            asked = store._parser().parse_args(
+                [container["command"][-1], *[each.replace("$(MODEL_VERSION)", "4") for each in container["args"]]]
+            )
             assert (asked.command, asked.version, asked.wait_s) == ("place", 4, 1800.0)
 
 
@@ -71,7 +79,10 @@ def test_the_trainer_understands_how_it_is_called(render, monkeypatch):
 
 def test_every_program_that_is_called_is_in_its_image(render):
     """The module after `python -m`, for each container that runs one of our images."""
-    held = {image: set(re.findall(r"^COPY (\w+) /app/", (tools.ROOT / f"Dockerfile.{image}").read_text(), re.MULTILINE)) for image in ("gateway", "trainer")}
+    held = {
+        image: set(re.findall(r"^COPY (\w+) /app/", (tools.ROOT / f"Dockerfile.{image}").read_text(), re.MULTILINE))
+        for image in ("gateway", "trainer")
+    }
     called = set()
     for _, container in containers(render, **{"serving.standIn": True}):
         image = container["image"].partition(":")[0].rpartition("-")[2]
@@ -132,6 +143,10 @@ def test_the_tests_drawing_is_one_that_the_gateway_accepts_and_no_digit_but_a_se
     from gateway.drawing import parse_drawing
 
     source = ast.parse((tools.CHART / "files" / "draw_seven.py").read_text())
-    (seven,) = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SEVEN"]
+    (seven,) = [
+        ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SEVEN"
+    ]
     drawing = parse_drawing(json.dumps(seven).encode(), "application/json")
     assert drawing.lack() is None

@@ -8,7 +8,9 @@ def policies(render):
     """NetworkPolicy specs by what their name ends in."""
 
     def found(*files, **values):
-        return {m["metadata"]["name"].rpartition("-")[2]: m["spec"] for m in render(*files, **values).manifests if m["kind"] == "NetworkPolicy"}
+        return {
+            m["metadata"]["name"].rpartition("-")[2]: m["spec"] for m in render(*files, **values).manifests if m["kind"] == "NetworkPolicy"
+        }
 
     return found
 

@@ -2,11 +2,10 @@
 
 import subprocess
 
-import kubernetes_validate
 import pytest
 
 from tests.chart import tools
-from tests.chart.conftest import EXAMPLES, KUBERNETES, Render, manifests, template
+from tests.chart.conftest import EXAMPLES, KUBERNETES, Render, manifests, template, validate
 
 STABLE = {"v1", "apps/v1", "batch/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1"}
 OTHERS = {"gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1"}  # of engines that an option names; kubernetes-validate has no schema
@@ -19,7 +18,9 @@ def rendered(values) -> Render:
 
 @everything
 def test_lint_has_nothing_to_say(values):
-    done = subprocess.run([tools.helm(), "lint", "--strict", str(tools.CHART), "--values", str(values)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [tools.helm(), "lint", "--strict", str(tools.CHART), "--values", str(values)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and "WARNING" not in done.stdout and "ERROR" not in done.stdout, done.stdout
 
 
@@ -28,7 +29,7 @@ def test_lint_has_nothing_to_say(values):
 def test_every_manifest_fits_the_schema_of_kubernetes(values, version):
     for manifest in rendered(values).manifests:
         if manifest["apiVersion"] not in OTHERS:
-            kubernetes_validate.validate(manifest, version, strict=True)
+            validate(manifest, version)
 
 
 @everything
@@ -43,7 +44,10 @@ def test_helm_3_renders_the_same(values):
     except tools.Missing as missing:
         pytest.skip(str(missing))
     by_name = [
-        sorted(manifests(template("--values", str(values), program=each)), key=lambda manifest: (manifest["kind"], manifest["metadata"]["name"]))
+        sorted(
+            manifests(template("--values", str(values), program=each)),
+            key=lambda manifest: (manifest["kind"], manifest["metadata"]["name"]),
+        )
         for each in (program, tools.helm())
     ]
     assert by_name[0] == by_name[1]
@@ -65,13 +69,9 @@ def test_names_are_unique_and_short_enough_and_no_namespace_is_set(values):
 
 
 def test_a_long_release_name_leaves_room_for_every_ending():
-    text = subprocess.run(
-        [tools.helm(), "template", "d" * 53, str(tools.CHART), "--kube-version", "1.36.0", "--set", "metrics.serviceMonitor.enabled=true"]
-        + ["--set-json", "networkPolicy.metricsFrom=[{}]"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    values = ["--set", "metrics.serviceMonitor.enabled=true", "--set-json", 'networkPolicy.metricsFrom=[{"podSelector":{}}]']
+    command = [tools.helm(), "template", "d" * 53, str(tools.CHART), "--kube-version", "1.36.0", *values]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(len(manifest["metadata"]["name"]) <= (52 if manifest["kind"] == "CronJob" else 63) for manifest in manifests(text))
 
 
@@ -104,7 +104,11 @@ def test_every_pod_is_restricted(values):
         assert context.get("runAsUser", 65532) == 65532, name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
         assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False, name
-        assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {"configMap", "emptyDir", "persistentVolumeClaim"}, name
+        assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {
+            "configMap",
+            "emptyDir",
+            "persistentVolumeClaim",
+        }, name
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
             secured = container["securityContext"]
             assert secured["allowPrivilegeEscalation"] is False and secured["capabilities"] == {"drop": ["ALL"]}, name

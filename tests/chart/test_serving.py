@@ -49,7 +49,12 @@ def test_exactly_the_placed_version_is_served(pod):
 def test_the_store_is_read_only_to_serving_pods(pod):
     for values in ({}, {"model.policy": "latest"}):
         spec = pod(**values)
-        mounts = [mount for each in [*spec.get("initContainers", []), *spec["containers"]] for mount in each["volumeMounts"] if mount["name"] == "store"]
+        mounts = [
+            mount
+            for each in [*spec.get("initContainers", []), *spec["containers"]]
+            for mount in each["volumeMounts"]
+            if mount["name"] == "store"
+        ]
         assert mounts and all(mount["readOnly"] for mount in mounts)
 
 
@@ -84,7 +89,9 @@ def test_the_start_outlasts_every_try_to_load(pod):
 @pytest.mark.parametrize("values", [{}, {"serving.waitSeconds": 7}, {"trainer.recipe": "best"}, {"trainer.deadlineSeconds": 600}], ids=str)
 def test_a_roll_is_given_up_no_sooner_than_its_pods_give_up(serving, values):
     spec = serving(**values)
-    (wait,) = [int(argument.split("=")[1]) for argument in container(spec["template"]["spec"], "place")["args"] if argument.startswith("--wait-s=")]
+    (wait,) = [
+        int(argument.split("=")[1]) for argument in container(spec["template"]["spec"], "place")["args"] if argument.startswith("--wait-s=")
+    ]
     assert spec["progressDeadlineSeconds"] > wait + container(spec["template"]["spec"], "serving")["startupProbe"]["failureThreshold"]
 
 
@@ -141,14 +148,20 @@ def test_one_server_has_a_thread_for_all_that_the_gateways_may_send(render, valu
     found = render(**values)
     gateway = found.of("Deployment", "-gateway")["spec"]
     most = found.of("HorizontalPodAutoscaler", "-gateway")["spec"]["maxReplicas"] if "replicas" not in gateway else gateway["replicas"] + 1
-    (in_flight,) = [int(env["value"]) for env in container(gateway["template"]["spec"], "gateway")["env"] if env["name"] == "GATEWAY_MAX_IN_FLIGHT"]
+    (in_flight,) = [
+        int(env["value"]) for env in container(gateway["template"]["spec"], "gateway")["env"] if env["name"] == "GATEWAY_MAX_IN_FLIGHT"
+    ]
     threads = int(flags(found.of("Deployment", "-serving")["spec"]["template"]["spec"])["grpc_max_threads"])
     assert threads >= most * in_flight + 8
 
 
 def test_metrics_are_on_and_the_profiler_is_off(pod, render):
     found = flags(pod())
-    assert found["enable_profiler"] == "false" and found["monitoring_config_file"] == "/config/monitoring.config" and found["rest_api_port"] == "8501"
+    assert (
+        found["enable_profiler"] == "false"
+        and found["monitoring_config_file"] == "/config/monitoring.config"
+        and found["rest_api_port"] == "8501"
+    )
     assert 'path: "/monitoring/prometheus/metrics"' in render().of("ConfigMap", "-serving")["data"]["monitoring.config"]
 
 

@@ -18,12 +18,17 @@ def args(spec):
 def test_the_job_has_another_name_when_its_spec_changes_and_only_then(job):
     first = job()["metadata"]["name"]
     assert job(**{"model.version": 7, "gateway.replicas": 4})["metadata"]["name"] == first
-    names = {job(**{name: value})["metadata"]["name"] for name, value in (("trainer.seed", 1), ("trainer.recipe", "best"), ("trainer.image.tag", "next"))}
+    names = {
+        job(**{name: value})["metadata"]["name"]
+        for name, value in (("trainer.seed", 1), ("trainer.recipe", "best"), ("trainer.image.tag", "next"))
+    }
     assert len(names | {first}) == 4
 
 
 def test_the_job_is_no_hook_and_is_kept_when_done(job):
-    assert "annotations" not in job()["metadata"], "helm --wait would wait for the serving pods, which wait for a hook that comes after them"
+    assert "annotations" not in job()["metadata"], (
+        "helm --wait would wait for the serving pods, which wait for a hook that comes after them"
+    )
     assert "ttlSecondsAfterFinished" not in job()["spec"], "whoever compares with the cluster would make it anew again and again"
 
 
@@ -54,13 +59,21 @@ def test_the_claim_outlives_the_release_unless_told_otherwise(render):
 def test_an_existing_claim_is_used_by_all(render):
     found = render(**{"store.existingClaim": "models"})
     assert "PersistentVolumeClaim" not in found.kinds()
-    claims = [volume["persistentVolumeClaim"]["claimName"] for pod in found.pods().values() for volume in pod["spec"]["volumes"] if volume["name"] == "store"]
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in found.pods().values()
+        for volume in pod["spec"]["volumes"]
+        if volume["name"] == "store"
+    ]
     assert claims == ["models"] * 3  # Job, CronJob, serving pods
 
 
 def test_a_store_on_one_node_takes_trainer_and_servers_there_and_the_gateways_nowhere(render):
     found = render(**{"store.accessMode": "ReadWriteOnce", "store.node": "worker-1"})
-    where = {name.split()[0] + name.split()[1][-8:]: pod["spec"].get("nodeSelector", {}).get("kubernetes.io/hostname") for name, pod in found.pods().items()}
+    where = {
+        name.split()[0] + name.split()[1][-8:]: pod["spec"].get("nodeSelector", {}).get("kubernetes.io/hostname")
+        for name, pod in found.pods().items()
+    }
     assert where["Deployment-serving"] == "worker-1" and where["Deployment-gateway"] is None
     assert found.of("Job")["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "worker-1"}
     assert found.of("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]

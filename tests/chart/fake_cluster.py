@@ -1,0 +1,141 @@
+"""A Kubernetes API and a helm of our own, at the wire: what `python -m k8s` asks for, answered from Python objects that a test sets."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.chart.conftest import Render
+
+NAMESPACE = "drawing"
+COMPONENT = "app.kubernetes.io/component"
+
+
+class FakeCluster:
+    """Deployments, ReplicaSets and pods of a release; logs and gateway answers by pod name; Jobs end at once with `store` as their log."""
+
+    def __init__(self, render: Render) -> None:
+        self.render = render
+        self.pods: list[dict[str, Any]] = []
+        self.logs: dict[str, str] = {}
+        self.answers: dict[str, Any] = {}
+        self.store: Any = []
+        self.jobs: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.templates = {"gateway": "g1", "serving": "s1"}
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> "FakeCluster":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+    def kubeconfig(self, path: Path) -> Path:
+        """A kubeconfig of it."""
+        port = self.server.server_address[1]
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}],
+        }
+        path.write_text(json.dumps(content))
+        return path
+
+    def pod(self, component: str, name: str, version: str = "", template: str | None = None, **status: Any) -> dict[str, Any]:
+        """Add a pod of a component; ready unless `status` says otherwise."""
+        labels = {
+            COMPONENT: component,
+            "pod-template-hash": template or self.templates.get(component, ""),
+            "pynumdraw/model-version": version,
+        }
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        pod = {
+            "metadata": {"name": name, "creationTimestamp": f"2026-01-01T00:00:{len(self.pods):02d}Z", "labels": labels},
+            "spec": {"nodeName": "n1", "containers": []},
+            "status": status or ready,
+        }
+        self.pods.append(pod)
+        return pod
+
+    def deployment(self, component: str) -> dict[str, Any]:
+        """The chart's Deployment with the status that its pods make."""
+        found = json.loads(json.dumps(self.render.of("Deployment", f"-{component}")))
+        pods = [pod for pod in self.pods if pod["metadata"]["labels"][COMPONENT] == component]
+        new = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == self.templates[component]]
+        ready = [
+            pod for pod in pods if "conditions" in pod["status"] and pod["status"]["conditions"][0] == {"type": "Ready", "status": "True"}
+        ]
+        found["metadata"] |= {"generation": 2, "annotations": {"deployment.kubernetes.io/revision": "5"}}
+        found["status"] = {"observedGeneration": 2, "updatedReplicas": len(new), "availableReplicas": len(ready), "replicas": len(pods)}
+        return found
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
+        """The reply to a request: JSON, or text; None for 404."""
+        selector = query.get("labelSelector", [""])[0]
+        part = path.split("/")
+        match (method, path.removeprefix(f"/api/v1/namespaces/{NAMESPACE}/").removeprefix(f"/apis/apps/v1/namespaces/{NAMESPACE}/")):
+            case "GET", "pods" if "job-name" in selector:
+                return {"items": [{"metadata": {"name": "list-pod"}, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}]}
+            case "GET", "pods":
+                return {"items": [pod for pod in self.pods if selector.endswith(f"={pod['metadata']['labels'][COMPONENT]}")]}
+            case "GET", "deployments":
+                return {"items": [self.deployment(component) for component in self.templates if selector.endswith(f"={component}")]}
+            case "GET", "replicasets":
+                component = selector.rpartition("=")[2]
+                sets = [("5", self.templates[component]), ("4", "old")]
+                metadata = [
+                    {"annotations": {"deployment.kubernetes.io/revision": at}, "labels": {"pod-template-hash": name}} for at, name in sets
+                ]
+                spec = {"selector": {}}
+                return {"items": [{"metadata": each, "spec": spec} for each in metadata]}
+            case "GET", _ if part[-1] == "log":
+                return (
+                    self.store
+                    if isinstance(self.store, str) and part[-2] == "list-pod"
+                    else self.logs.get(part[-2], json.dumps(self.store))
+                )
+            case "GET", _ if "/proxy/" in path:
+                return self.answers.get(part[6].partition(":")[0])
+            case "POST", _ if path.endswith("/jobs"):
+                self.jobs.append(body)
+                return body | {"metadata": body["metadata"] | {"name": "list-1"}}
+            case "DELETE", _:
+                self.deleted.append(part[-1])
+                return {"kind": "Status", "status": "Success"}
+        return None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                where = urlsplit(self.path)
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                found = cluster.answer(self.command, unquote(where.path), parse_qs(where.query), body)
+                status = 200
+                if found is None:
+                    status, found = 404, {"kind": "Status", "message": f"{where.path} not found"}
+                text = found if isinstance(found, str) else json.dumps(found)
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain" if isinstance(found, str) else "application/json")
+                self.send_header("Content-Length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_POST = do_DELETE = do_GET
+
+            def log_message(self, *arguments: object) -> None:
+                """Says nothing."""
+
+        return Handler

@@ -1,0 +1,314 @@
+"""`python -m k8s` says what runs and why not, refuses what cannot work, and hands the rest to helm."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from k8s.__main__ import main
+from k8s.cluster import list_job
+from k8s.errors import Refused
+from tests.chart import tools
+from tests.chart.conftest import KUBERNETES, validate
+from tests.chart.fake_cluster import NAMESPACE, FakeCluster
+from tests.stack import free_port, wait_until
+
+PROGRESS = re.compile(r" *\d+ s  gateway ")
+WHOLE = {"created": None, "recipe": "quick", "accuracy": 0.99, "bytes": 1, "state": "whole", "reason": None}
+TORN = "/store/digits/4 is torn: variables/variables.index is missing"
+CORRUPT = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available"
+
+
+class Console:
+    """`python -m k8s` against the fake cluster."""
+
+    def __init__(self, cluster: FakeCluster, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.cluster = cluster
+        self.state = folder / "helm.json"
+        script = folder / "helm"
+        script.write_text(f"#!{sys.executable}\n" + Path(__file__).with_name("fake_helm.py").read_text())
+        script.chmod(0o755)
+        self.capture = capture
+        self.environ = {
+            **os.environ,
+            "KUBECONFIG": str(cluster.kubeconfig(folder / "kubeconfig")),
+            "HELM": str(script),
+            "FAKE_HELM": str(self.state),
+        }
+        self.know(
+            history=[
+                {"revision": 1, "status": "superseded", "chart": "pynumdraw-0.1.0"},
+                {"revision": 2, "status": "deployed", "chart": "pynumdraw-0.1.0"},
+            ]
+        )
+
+    def know(self, **facts):
+        known = {"calls": [], "versions": {"1": 1, "2": 2}} | (json.loads(self.state.read_text()) if self.state.exists() else {})
+        self.state.write_text(json.dumps(known | facts))
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "k8s", *words],
+            cwd=tools.ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        with mock.patch.dict(os.environ, self.environ, clear=True):
+            code = main(list(words))
+        return code, *self.capture.readouterr()
+
+    def told(self, verb: str) -> list[list[str]]:
+        return [call for call in json.loads(self.state.read_text())["calls"] if verb in call]
+
+
+@pytest.fixture
+def cluster(render):
+    with FakeCluster(render(**{"model.version": 2, "gateway.replicas": 1})) as cluster:
+        cluster.pod("gateway", "gateway-a")
+        cluster.answers["gateway-a"] = {
+            "answers": {"window_s": 60, "by_version": {"1": 30, "2": 70}},
+            "serving": [{"address": "ab12cd34", "version": 2, "state": "AVAILABLE", "error": None}],
+        }
+        yield cluster
+
+
+@pytest.fixture
+def console(cluster, tmp_path, capsys):
+    return Console(cluster, tmp_path, capsys)
+
+
+def ready(cluster, *versions, template=None):
+    for number, version in enumerate(versions):
+        cluster.pod("serving", f"serving-{version}-{number}", version, template)
+
+
+def container(name, *, running=False, waiting=None, message=None, code=1, restarts=0, is_ready=False):
+    ended = (
+        {"terminated": {"exitCode": code, "reason": "Error", "message": message, "startedAt": None, "finishedAt": None, "containerID": ""}}
+        if message
+        else {}
+    )
+    state = {"running": {}} if running else {"waiting": {"reason": waiting, "message": "back-off"}} if waiting else ended
+    last = ended if state is not ended else {}
+    return {"name": name, "image": "", "imageID": "", "ready": is_ready, "restartCount": restarts, "state": state, "lastState": last}
+
+
+def starting(init=(), containers=(), conditions=({"type": "Ready", "status": "False"},)):
+    return {"phase": "Pending", "conditions": list(conditions), "initContainerStatuses": list(init), "containerStatuses": list(containers)}
+
+
+STALLS = {
+    "torn": (
+        starting(init=[container("place", waiting="CrashLoopBackOff", message=TORN, code=2, restarts=3)]),
+        f"failing: place: {TORN}",
+        True,
+    ),
+    "corrupt": (
+        starting(
+            init=[container("place", is_ready=True)],
+            containers=[container("serving", waiting="CrashLoopBackOff", message=CORRUPT, code=255, restarts=2)],
+        ),
+        f"failing: serving: {CORRUPT}",
+        True,
+    ),
+    "missing": (
+        starting(init=[container("place", running=True)]),
+        "waiting: waiting for version 2 in /store/digits: 20 of 1800 s; it holds 1",
+        False,
+    ),
+    "image": (starting(init=[container("place", waiting="ImagePullBackOff")]), "failing: place: ImagePullBackOff: back-off", True),
+    "no-room": (
+        starting(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available: 2 Insufficient cpu."}]),
+        "pending: 0/2 nodes are available: 2 Insufficient cpu.",
+        False,
+    ),
+    "slow": (starting(init=[container("place", is_ready=True)], containers=[container("serving", running=True)]), "loading", False),
+}
+
+
+def test_status_shows_pods_versions_states_and_answers(console, cluster):
+    ready(cluster, "2", "2")
+    code, out, err = console.run("status")
+    assert (code, err) == (0, "")
+    assert "release pynumdraw in drawing: revision 2 (deployed), chart pynumdraw-0.1.0" in out
+    assert "model digits: version 2 is wanted" in out
+    assert ["serving-2-0", "n1", "2", "ready", "0"] in [line.split() for line in out.splitlines()]
+    assert ["ab12cd34", "2", "AVAILABLE"] in [line.split() for line in out.splitlines()]
+    assert "Answers of the last minute: version 1: 30, version 2: 70" in out
+    assert "The roll is complete." in out
+
+
+@pytest.mark.parametrize("why", STALLS)
+def test_status_says_why_a_roll_stands_still(console, cluster, why):
+    ready(cluster, "1", "1", template="old")
+    status, sentence, stuck = STALLS[why]
+    cluster.pod("serving", "new", "2", **status)
+    cluster.logs["new"] = "waiting for version 2 in /store/digits: 20 of 1800 s; it holds 1\n"
+    code, out, _ = console.run("status")
+    assert code == 0
+    assert sentence in out
+    assert "The roll is not complete: 2 of 2 serving pods are ready, 1 are new." in out
+    assert ("It is stuck." in out) is stuck
+
+
+def test_status_says_which_gateway_could_not_be_asked(console, cluster):
+    ready(cluster, "2", "2")
+    cluster.answers.clear()
+    code, out, _ = console.run("status")
+    assert code == 0 and "gateway-a could not be asked" in out and "Answers of the last minute: nothing yet" in out
+
+
+def test_upgrade_hands_a_version_of_the_store_to_helm_and_keeps_the_other_values(console, cluster):
+    ready(cluster, "2", "2")
+    cluster.store = [{"version": 2, **WHOLE}, {"version": 3, **WHOLE}]
+    code, out, err = console.run("upgrade", "3")
+    assert (code, err) == (0, "")
+    assert console.told("upgrade") == [
+        ["--namespace", NAMESPACE, "upgrade", "pynumdraw", str(tools.CHART), "--reset-then-reuse-values", "--set", "model.version=3"]
+    ]
+    assert "version 2 → 3" in out and "version 3 is served" in out
+    assert cluster.deleted == ["list-1"], "the Job that looked into the store is taken away"
+
+
+@pytest.mark.parametrize(
+    ("store", "sentence"),
+    [
+        ([{"version": 2, **WHOLE}], "version 4 is not in the store; there are: 2"),
+        ([], "version 4 is not in the store; there are: none"),
+        ([{"version": 4, **WHOLE, "state": "torn", "reason": TORN}], f"version 4 cannot be served: {TORN}"),
+        (
+            "cannot read the store /store/digits: Permission denied",
+            "cannot list the store: cannot read the store /store/digits: Permission denied",
+        ),
+    ],
+    ids=["missing", "empty", "torn", "unreadable"],
+)
+def test_upgrade_refuses_a_version_that_the_store_does_not_hold_whole(console, cluster, store, sentence):
+    ready(cluster, "2", "2")
+    cluster.store = store
+    code, out, err = console.run("upgrade", "4")
+    assert (code, out, err.strip()) == (2, "", sentence)
+    assert console.told("upgrade") == []
+
+
+def test_upgrade_says_what_to_do_when_it_stalls(console, cluster):
+    ready(cluster, "1", "1", template="old")
+    cluster.pod("serving", "new", "2", **STALLS["torn"][0])
+    cluster.store = [{"version": 2, **WHOLE}]
+    code, out, err = console.run("upgrade", "2")
+    assert code == 1
+    assert f"stalled: a new pod fails: place: {TORN}" in err and "python -m k8s rollback" in err
+    assert "serving 1 of 2 new, 2 ready" in out
+
+
+def test_upgrade_gives_up_in_time(console, cluster):
+    ready(cluster, "1", "1", template="old")
+    cluster.pod("serving", "new", "2", **STALLS["no-room"][0])
+    cluster.store = [{"version": 2, **WHOLE}]
+    code, _, err = console.run("upgrade", "2", "--timeout", "0")
+    assert code == 1 and "stalled: not done after 0 s: 0/2 nodes are available" in err
+
+
+def test_a_pod_of_an_older_template_does_not_stall_a_roll(console, cluster):
+    ready(cluster, "2", "2")
+    stuck = cluster.pod("serving", "stuck", "3", template="old", **STALLS["torn"][0])
+    with console.start("rollback") as process:
+        try:
+            wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
+            assert process.poll() is None
+            cluster.pods.remove(stuck)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0, "") and "version 1 is served" in out
+
+
+def test_rollback_returns_to_the_revision_before_or_to_the_one_named(console, cluster):
+    ready(cluster, "2", "2")
+    assert console.run("rollback")[0] == 0
+    assert console.run("rollback", "2")[0] == 0
+    assert console.told("rollback") == [["--namespace", NAMESPACE, "rollback", "pynumdraw", revision] for revision in ("1", "2")]
+
+
+def test_rollback_refuses_a_revision_that_is_not_there(console):
+    code, out, err = console.run("rollback", "7")
+    assert (code, out, err) == (2, "", "release pynumdraw has no revision 7; there are: 1, 2\n")
+    assert console.told("rollback") == []
+
+
+def test_what_helm_refuses_is_said_in_its_words(console):
+    console.know(error="release: not found")
+    assert console.run("status") == (2, "", "helm history: release: not found\n")
+
+
+def test_ctrl_c_says_that_the_cluster_goes_on(console, cluster):
+    ready(cluster, "1", "1", template="old")
+    cluster.pod("serving", "new", "2", **STALLS["slow"][0])
+    cluster.store = [{"version": 2, **WHOLE}]
+    with console.start("upgrade", "2") as process:
+        try:
+            wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 130 and "the cluster goes on" in err
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ({"KUBECONFIG": "/nonexistent"}, "no cluster: "),
+        ({"HELM": "", "PATH": "/nonexistent"}, "helm is not on PATH and HELM does not name it"),
+        ({"HELM": "/nonexistent/helm"}, "cannot run /nonexistent/helm: No such file or directory"),
+    ],
+    ids=["no-kubeconfig", "no-helm", "wrong-helm"],
+)
+def test_what_is_missing_is_said_in_one_sentence(console, broken, sentence):
+    console.environ |= broken
+    code, out, err = console.run("status")
+    assert code == 2 and out == "" and err.startswith(sentence) and err.count("\n") == 1
+
+
+def test_a_cluster_that_does_not_answer_is_said_in_one_sentence(console, tmp_path):
+    path = Path(console.environ["KUBECONFIG"])
+    path.write_text(path.read_text().replace(str(console.cluster.server.server_address[1]), str(free_port())))
+    code, _, err = console.run("status")
+    assert code == 2 and err.startswith("the cluster cannot be reached: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("values", [{}, {"store.accessMode": "ReadWriteOnce", "store.node": "n1"}], ids=["rwx", "one-node"])
+def test_the_job_that_looks_into_the_store_is_valid_and_as_restricted_as_its_pods(render, version, values):
+    found = render(**values)
+    template = found.of("Deployment", "-serving")["spec"]["template"]
+    job = list_job(template, "pynumdraw")
+    validate(job, version)
+    spec, place = job["spec"]["template"]["spec"], template["spec"]["initContainers"][0]
+    assert spec["securityContext"] == template["spec"]["securityContext"] and spec.get("nodeSelector") == template["spec"].get(
+        "nodeSelector"
+    )
+    (looks,) = spec["containers"]
+    assert looks["securityContext"] == place["securityContext"] and looks["image"] == place["image"]
+    assert looks["args"] == ["--store=/store", "--name=digits"]
+    assert looks["volumeMounts"] == [{"name": "store", "mountPath": "/store", "readOnly": True}]
+    assert [volume["name"] for volume in spec["volumes"]] == ["store"]
+    deny = found.of("NetworkPolicy", "-deny")["spec"]["podSelector"]["matchLabels"]
+    assert deny.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] not in ("gateway", "serving", "trainer")
+
+
+def test_where_the_server_polls_the_store_there_is_nothing_to_upgrade(render):
+    template = render(**{"model.policy": "latest"}).of("Deployment", "-serving")["spec"]["template"]
+    with pytest.raises(Refused, match=r"model\.policy is latest"):
+        list_job(template, "pynumdraw")
