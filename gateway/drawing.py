@@ -32,6 +32,7 @@ MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
 _PNG_URL = "data:image/png;base64,"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _LEAST_GREY = 32  # of 255: what is lighter is paper; arbitrary, a line that people call grey has 60 and more
+_BAND_ROWS = 128  # of a picture at a time, so that what it takes to convert them stays small
 _LARGE_BYTES = 256 * 1024
 _one_at_a_time = threading.RLock()  # large bodies and pictures: reading takes ten times their size, and runs one at a time anyway
 
@@ -233,29 +234,32 @@ def _picture(url: Any) -> np.ndarray:
         raise DrawingTooLarge(f"image: found {width}x{height} px, wanted at most {MAX_PICTURE_SIDE_PX} a side and {MAX_PICTURE_PX} in all")
     with _one_at_a_time:
         try:
-            grey, alpha = _decode(PngImageFile(io.BytesIO(data)))
+            return _without_paper(_ink_of(PngImageFile(io.BytesIO(data))))
         except Exception as exc:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error … for a PNG that is not whole
             raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted a whole one") from exc
-        return _without_paper((255 - grey.astype(np.uint16)) * alpha // 255)
 
 
-def _decode(image: PngImageFile) -> tuple[np.ndarray, np.ndarray]:
-    """Grey and alpha, uint8[height, width] each, of a PNG of any mode."""
-    if image.mode.startswith("I"):  # 16 bit: Pillow's own conversion cuts instead of scaling
-        deep = np.asarray(image)
-        clear = image.info.get("transparency", -1)
-        return (deep >> 8).astype(np.uint8), np.where(deep == clear, 0, 255).astype(np.uint8)
-    opened = image.convert("RGBA") if image.mode == "P" else image  # a palette's transparency is lost on the direct way
-    both = np.asarray(opened.convert("LA"))
-    return both[..., 0], both[..., 1]
-
-
-def _without_paper(ink_and_paper: np.ndarray) -> np.ndarray:
-    """uint16[height, width], 0 to 255, as uint8 with all paper 0: the lightest grey, up to the middle, is the paper's."""
-    paper = min(int(ink_and_paper.min()), 127)
-    held = ((ink_and_paper - paper) * np.uint32(255) // (255 - paper)).astype(np.uint8)
-    held[held < _LEAST_GREY] = 0
+def _ink_of(image: PngImageFile) -> np.ndarray:
+    """255 less the grey of a PNG of any mode, over white: uint8[height, width]."""
+    held = np.empty((image.height, image.width), np.uint8)
+    for top in range(0, image.height, _BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        if band.mode.startswith("I"):  # 16 bit: Pillow's own conversion cuts instead of scaling
+            deep = np.asarray(band)
+            held[top : top + _BAND_ROWS] = np.where(deep == band.info.get("transparency", -1), 0, 255 - (deep >> 8))
+        else:
+            opened = band.convert("RGBA") if band.mode == "P" else band  # a palette's transparency is lost on the direct way
+            grey, alpha = np.moveaxis(np.asarray(opened.convert("LA")), 2, 0)
+            held[top : top + _BAND_ROWS] = (255 - grey.astype(np.uint16)) * alpha // 255
     return held
+
+
+def _without_paper(held: np.ndarray) -> np.ndarray:
+    """The same picture with all paper 0: the lightest grey, up to the middle, is the paper's."""
+    paper = min(int(held.min()), 127)
+    levels = np.maximum(np.arange(256) - paper, 0) * 255 // (255 - paper)
+    levels[levels < _LEAST_GREY] = 0
+    return levels.astype(np.uint8)[held]
 
 
 def _refuse(field: str, found: Any, wanted: str) -> NoReturn:

@@ -127,7 +127,9 @@ class Serving:
         if version is None:
             card = _card(self._ask(serving_pb2.PredictRequest(model_spec=model_spec(self._name, signature_name="card")), deadline))
             return self._cards.setdefault(card.version, card)
-        known = self._cards.get(version) or self._find_card(version, deadline)
+        known = self._cards.get(version)
+        if known is None and any(row.version == version and row.state == "AVAILABLE" for row in self.versions()):
+            known = self._find_card(version, deadline)
         if known is None:
             raise VersionNotServed(f"version: found {version}, which no model server has now")
         return known

@@ -54,7 +54,9 @@ class FakeServing:
     spoil: Callable[[serving_pb2.PredictResponse], None] | None = None
     states: list[tuple[int, str, int]] | None = None  # version, state, error code
     asked: list[serving_pb2.PredictRequest] = field(default_factory=list)
+    reported: int = 0
     port: int = 0
+    stop: Callable[[], None] = lambda: None
 
     def predict(self, request: serving_pb2.PredictRequest, context: grpc.ServicerContext) -> serving_pb2.PredictResponse:
         self.asked.append(request)
@@ -81,6 +83,7 @@ class FakeServing:
         return reply
 
     def status(self, request: serving_pb2.GetModelStatusRequest, context: grpc.ServicerContext) -> serving_pb2.GetModelStatusResponse:
+        self.reported += 1
         reply = serving_pb2.GetModelStatusResponse()
         states = [(self.version, "AVAILABLE", 0)] if self.states is None else self.states
         if not states:
@@ -110,6 +113,7 @@ def serve(fake: FakeServing, address: str = "127.0.0.1:0", **arguments: int) -> 
     )
     fake.port = server.add_insecure_port(address)
     server.start()
+    fake.stop = lambda: bool(server.stop(0).wait())  # type: ignore[assignment]
     try:
         yield fake
     finally:

@@ -1,0 +1,436 @@
+"""The gateway's client at the wire: a real gRPC server that says what a test wants, and sometimes breaks."""
+
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
+from gateway.serving import ServedVersion, Serving
+from gateway.settings import Settings
+from pynumdraw.ink import INK_VERSION
+from pynumdraw.wire import from_tensor, serving_pb2, to_tensor
+from tests.contract.fake_serving import CARD, FakeServing, serve, text, typed
+from tests.stack import free_port, wait_until
+
+IMAGE = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)
+
+
+@contextmanager
+def client(address: str, grpc_target: str | None = None, **settings: Any) -> Iterator[Serving]:
+    serving = Serving(Settings(serving_address=address, **settings), grpc_target)
+    try:
+        yield serving
+    finally:
+        serving.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServing]:
+    with serve(FakeServing()) as running:
+        yield running
+
+
+@pytest.fixture
+def serving(fake: FakeServing) -> Iterator[Serving]:
+    with client(f"127.0.0.1:{fake.port}", predict_timeout_s=5.0) as connected:
+        yield connected
+
+
+# What goes over the wire
+
+
+def test_an_image_is_asked_about_and_answered(fake: FakeServing, serving: Serving) -> None:
+    (prediction,) = serving.predict(IMAGE)
+    assert prediction.probabilities == pytest.approx(fake.probabilities)
+    assert prediction.is_digit_probability == pytest.approx(0.998)
+    assert prediction.accepted is True
+    assert prediction.version == prediction.card.version == 1
+    assert prediction.card.text == {**CARD, "version": 1}
+    asked, card_asked = fake.asked
+    assert asked.model_spec == serving_pb2.ModelSpec(name="digits")  # no version: the newest that is available
+    assert set(asked.inputs) == {"images"}
+    assert (from_tensor(asked.inputs["images"]) == IMAGE).all()
+    assert asked.inputs["images"].dtype == 4  # DT_UINT8
+    assert set(asked.output_filter) == {"probabilities", "is_digit_probability", "accepted"}
+    assert card_asked.model_spec.signature_name == "card"
+    assert card_asked.model_spec.version.value == 1
+
+
+def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: Serving) -> None:
+    def number(reply: serving_pb2.PredictResponse) -> None:
+        if "is_digit_probability" in reply.outputs:
+            reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([0.1, 0.2, 0.3], np.float32)))
+
+    fake.spoil = number
+    predictions = serving.predict(np.repeat(IMAGE, 3, axis=0))
+    assert [prediction.is_digit_probability for prediction in predictions] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_the_card_is_read_once_a_version(fake: FakeServing, serving: Serving) -> None:
+    for _ in range(3):
+        serving.predict(IMAGE)
+    fake.version = 2
+    assert [serving.predict(IMAGE)[0].version for _ in range(3)] == [2, 2, 2]
+    assert [asked.model_spec.version.value for asked in fake.asked if asked.model_spec.signature_name == "card"] == [1, 2]
+
+
+def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: Serving) -> None:
+    fake.version = 7
+    assert serving.card(7).version == serving.card(None).version == 7
+    asked = len(fake.asked)
+    with pytest.raises(VersionNotServed, match="version: found 8, which no model server has now"):
+        serving.card(8)
+    assert len(fake.asked) == asked  # what a stranger may ask must not become work for the model servers
+
+
+def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
+    with serve(FakeServing(), f"unix:{tmp_path}/serving.sock"), client(f"unix:{tmp_path}/serving.sock") as serving:
+        assert serving.predict(IMAGE)[0].version == 1
+        assert [row.state for row in serving.versions()] == ["AVAILABLE"]
+
+
+def test_a_proxy_of_the_environment_is_not_for_the_model(fake: FakeServing, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with client(f"127.0.0.1:{fake.port}") as serving:
+        assert serving.predict(IMAGE)[0].version == 1
+        assert [row.state for row in serving.versions()] == ["AVAILABLE"]
+
+
+# Replies that are not our model's
+
+
+def replaced(name: str, tensor: Any) -> Callable[[serving_pb2.PredictResponse], None]:
+    def spoil(reply: serving_pb2.PredictResponse) -> None:
+        if name in reply.outputs:
+            reply.outputs[name].CopyFrom(tensor)
+
+    return spoil
+
+
+def without(name: str) -> Callable[[serving_pb2.PredictResponse], None]:
+    def spoil(reply: serving_pb2.PredictResponse) -> None:
+        reply.outputs.pop(name, None)
+
+    return spoil
+
+
+def torn(tensor: Any) -> Any:
+    tensor.tensor_content = tensor.tensor_content[:-1]
+    return tensor
+
+
+EVEN = np.full((1, 10), 0.1, np.float32)
+NAN, NEGATIVE, ABOVE = EVEN.copy(), EVEN.copy(), EVEN.copy()
+NAN[0, 3] = np.nan
+NEGATIVE[0, :2] = -0.1, 0.3
+ABOVE[0, :2] = 1.1, -0.9
+
+BAD_REPLIES = {
+    "no probabilities": (without("probabilities"), "has no output probabilities"),
+    "no is_digit_probability": (without("is_digit_probability"), "has no output is_digit_probability"),
+    "no accepted": (without("accepted"), "has no output accepted"),
+    "nine probabilities": (replaced("probabilities", typed(EVEN[:, :9])), "probabilities is float32[1, 9], wanted f[1, 10]"),
+    "two rows": (replaced("probabilities", typed(np.repeat(EVEN, 2, axis=0))), "probabilities is float32[2, 10]"),
+    "a flat row": (replaced("probabilities", typed(EVEN[0])), "probabilities is float32[10]"),
+    "whole numbers": (replaced("probabilities", typed(EVEN.astype(np.int64))), "probabilities is int64[1, 10]"),
+    "NaN": (replaced("probabilities", typed(NAN)), "probabilities is not from 0 to 1"),
+    "infinite": (replaced("is_digit_probability", typed(np.array([np.inf], np.float32))), "is_digit_probability is not from 0 to 1"),
+    "negative": (replaced("probabilities", typed(NEGATIVE)), "probabilities is not from 0 to 1"),
+    "above one": (replaced("probabilities", typed(ABOVE)), "probabilities is not from 0 to 1"),
+    "all zero": (replaced("probabilities", typed(EVEN * 0)), "probabilities do not sum to 1"),
+    "a sum of two": (replaced("probabilities", typed(EVEN * 2)), "probabilities do not sum to 1"),
+    "accepted as float": (replaced("accepted", typed(np.array([1.0], np.float32))), "accepted is float32[1], wanted b[1]"),
+    "text": (replaced("probabilities", text("7")), "probabilities is object[]"),
+    "a torn tensor": (replaced("probabilities", torn(to_tensor(EVEN))), "probabilities cannot be read"),
+    "no card": (without("card"), "card cannot be read"),
+    "a card that is no JSON": (replaced("card", text("{")), "card cannot be read"),
+    "a card of numbers": (replaced("card", typed(EVEN)), "card cannot be read"),
+    "a card without thresholds": (replaced("card", text('{"ink_version": 1}')), "card cannot be read"),
+    "a card that is a list": (replaced("card", text("[]")), "card cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_REPLIES.values(), ids=BAD_REPLIES.keys())
+def test_a_broken_reply_is_told_and_never_becomes_a_digit(fake: FakeServing, serving: Serving, spoil: Any, message: str) -> None:
+    fake.spoil = spoil
+    with pytest.raises(BadModelReply) as refused:
+        serving.predict(IMAGE)
+    assert message in str(refused.value)
+
+
+def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: Serving) -> None:
+    fake.spoil = replaced("probabilities", to_tensor(np.array([fake.probabilities], np.float32)))
+    assert serving.predict(IMAGE)[0].probabilities == pytest.approx(fake.probabilities)
+
+
+def test_a_model_made_for_another_ink_version_is_refused_in_words(fake: FakeServing, serving: Serving) -> None:
+    fake.card = {**CARD, "ink_version": INK_VERSION + 1}
+    for _ in range(2):
+        with pytest.raises(
+            BadModelReply, match=f"model digits version 1 was made for ink version {INK_VERSION + 1}, this gateway draws {INK_VERSION}"
+        ):
+            serving.predict(IMAGE)
+
+
+# Servers that fail
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=lambda code: code.name)
+def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: Serving, code: grpc.StatusCode) -> None:
+    fake.always = code
+    with pytest.raises(GatewayError) as failed:
+        serving.predict(IMAGE)
+    assert failed.value.status in (502, 503, 504)
+    assert "/secret/path" not in str(failed.value)
+    assert "/secret/path" in failed.value.detail
+
+
+def test_unavailable_is_tried_again_within_the_deadline(fake: FakeServing, serving: Serving) -> None:
+    fake.fails = [grpc.StatusCode.UNAVAILABLE] * 3
+    assert serving.predict(IMAGE)[0].version == 1
+
+
+def test_other_failures_are_not_tried_again(fake: FakeServing, serving: Serving) -> None:
+    serving.predict(IMAGE)
+    fake.asked.clear()
+    fake.fails = [grpc.StatusCode.INTERNAL]
+    with pytest.raises(BadModelReply):
+        serving.predict(IMAGE)
+    assert len(fake.asked) == 1
+
+
+def test_without_a_server_it_says_so_well_within_the_deadline() -> None:
+    with client(f"127.0.0.1:{free_port()}", predict_timeout_s=10.0) as serving:
+        began = time.monotonic()
+        with pytest.raises(ServingUnavailable, match="no model server can be reached"):
+            serving.predict(IMAGE)
+        assert time.monotonic() - began < 5
+
+
+def test_a_name_that_does_not_resolve_is_a_server_that_is_away() -> None:
+    with client("no-such-host.invalid:8500", predict_timeout_s=3.0) as serving:
+        with pytest.raises((ServingUnavailable, ServingTimeout)):
+            serving.predict(IMAGE)
+        assert serving.versions() == []
+
+
+def test_a_server_that_comes_back_is_found() -> None:
+    port = free_port()
+    with client(f"127.0.0.1:{port}") as serving:
+        with pytest.raises(ServingUnavailable):
+            serving.predict(IMAGE)
+        for version in (1, 2):
+
+            def answers(version: int = version) -> bool:
+                try:
+                    return serving.predict(IMAGE)[0].version == version
+                except ServingUnavailable:
+                    return False
+
+            with serve(FakeServing(version=version), f"127.0.0.1:{port}"):
+                wait_until("the server is found", answers, timeout_s=8)
+
+
+def test_a_slow_server_is_given_its_time_and_no_more(fake: FakeServing) -> None:
+    fake.delay_s = 1.0
+    with client(f"127.0.0.1:{fake.port}", predict_timeout_s=0.3) as serving:
+        began = time.monotonic()
+        with pytest.raises(ServingTimeout):
+            serving.predict(IMAGE)
+        assert 0.25 < time.monotonic() - began < 0.9
+
+
+def test_more_in_flight_than_allowed_is_busy_and_the_rest_are_answered(fake: FakeServing) -> None:
+    with client(f"127.0.0.1:{fake.port}", max_in_flight=2, predict_timeout_s=10.0) as serving, ThreadPoolExecutor(2) as pool:
+        serving.predict(IMAGE)
+        fake.delay_s = 1.0
+        fake.asked.clear()
+        held = [pool.submit(serving.predict, IMAGE) for _ in range(2)]
+        wait_until("two are in flight", lambda: len(fake.asked) == 2)
+        with pytest.raises(Busy):
+            serving.predict(IMAGE)
+        assert [future.result()[0].version for future in held] == [1, 1]
+        fake.delay_s = 0.0
+        assert serving.predict(IMAGE)[0].version == 1
+
+
+def test_a_failure_gives_its_place_back(fake: FakeServing) -> None:
+    with client(f"127.0.0.1:{fake.port}", max_in_flight=1) as serving:
+        fake.always = grpc.StatusCode.INTERNAL
+        for _ in range(3):
+            with pytest.raises(BadModelReply):
+                serving.predict(IMAGE)
+        fake.always = None
+        assert serving.predict(IMAGE)[0].version == 1
+
+
+# Several addresses, several versions
+
+
+@contextmanager
+def several(*fakes: FakeServing, **settings: Any) -> Iterator[Serving]:
+    """A client of them all, as gRPC sees a name with several addresses."""
+    with ExitStack() as running:
+        for fake in fakes:
+            running.enter_context(serve(fake))
+        targets = "ipv4:" + ",".join(f"127.0.0.1:{fake.port}" for fake in fakes)
+        serving = running.enter_context(client("localhost:8500", targets, **settings))
+        yield serving
+
+
+def test_the_addresses_take_turns() -> None:
+    fakes = [FakeServing() for _ in range(3)]
+    with several(*fakes) as serving:
+        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes))
+        for fake in fakes:
+            fake.asked.clear()
+        for _ in range(60):
+            serving.predict(IMAGE)
+    assert [len(fake.asked) for fake in fakes] == [20, 20, 20]
+
+
+def test_while_versions_are_mixed_each_answer_names_its_own() -> None:
+    """The card of the one newer version is found although the others are asked in between."""
+    fakes = [FakeServing(version=1), FakeServing(version=1), FakeServing(version=1), FakeServing(version=2)]
+    with several(*fakes, predict_timeout_s=5.0) as serving:
+        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes))
+        answers = Counter(serving.predict(IMAGE)[0].version for _ in range(40))
+    assert answers == {1: 30, 2: 10}
+
+
+def test_one_address_that_dies_is_not_noticed() -> None:
+    first, second = FakeServing(version=1), FakeServing(version=2)
+    seen: Counter[int] = Counter()
+    dead = threading.Event()
+    with several(first, second, predict_timeout_s=5.0) as serving, ThreadPoolExecutor(4) as pool:
+        wait_until("both are connected", lambda: serving.predict(IMAGE) and first.asked and second.asked)
+
+        def load() -> None:
+            while not dead.is_set() or seen[2] < 40:
+                seen[serving.predict(IMAGE)[0].version] += 1
+
+        running = [pool.submit(load) for _ in range(4)]
+        try:
+            wait_until("the load runs", lambda: seen[1] > 20)
+            first.stop()
+        finally:
+            dead.set()
+        for future in running:
+            future.result()
+    assert seen[2] >= 40
+
+
+def test_a_version_that_goes_before_its_card_is_read_is_asked_anew(fake: FakeServing) -> None:
+    def move_on(reply: serving_pb2.PredictResponse) -> None:
+        if reply.model_spec.signature_name == "serving_default":
+            fake.version = 2
+
+    fake.spoil = move_on
+    with client(f"127.0.0.1:{fake.port}", predict_timeout_s=1.0) as serving:
+        assert serving.predict(IMAGE)[0].version == 2
+
+
+class Names(threading.Thread):
+    """A name server on 127.0.0.1 whose every name has the IPv4 addresses of the moment."""
+
+    def __init__(self, *addresses: str) -> None:
+        super().__init__(daemon=True)
+        self.addresses = list(addresses)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            query, asker = self.socket.recvfrom(512)
+            if not query:
+                return
+            end = query.index(b"\0", 12) + 5  # the name, its end, type and class
+            (kind,) = struct.unpack(">H", query[end - 4 : end - 2])
+            found = self.addresses if kind == 1 else []
+            head = query[:2] + struct.pack(">HHHHH", 0x8580, 1, len(found), 0, 0)
+            rows = [struct.pack(">HHHIH4s", 0xC00C, 1, 1, 0, 4, socket.inet_aton(address)) for address in found]
+            self.socket.sendto(head + query[12:end] + b"".join(rows), asker)
+
+    def stop(self) -> None:
+        self.socket.sendto(b"", ("127.0.0.1", self.port))
+        self.join()
+        self.socket.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs 127.0.0.2 and 127.0.0.3, which only Linux has without set-up")
+def test_addresses_that_come_are_found_and_serve_their_share() -> None:
+    """Scale 1 → 3 behind one name: the server ends connections after a while, and then the name is looked up anew."""
+    port, names = free_port(), Names("127.0.0.1")
+    fakes = [FakeServing() for _ in range(3)]
+    target = f"dns://127.0.0.1:{names.port}/serving.test:{port}"
+    with ExitStack() as running:
+        for k, fake in enumerate(fakes, 1):
+            running.enter_context(serve(fake, f"127.0.0.{k}:{port}", max_connection_age_ms=500, max_connection_age_grace_ms=500))
+        serving = running.enter_context(client("localhost:8500", target, dns_refresh_s=0.2, predict_timeout_s=5.0))
+        serving.predict(IMAGE)
+        assert [bool(fake.asked) for fake in fakes] == [True, False, False]
+        names.addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        wait_until("all three serve", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes), timeout_s=10)
+        for fake in fakes:
+            fake.asked.clear()
+        for _ in range(300):
+            serving.predict(IMAGE)
+        assert min(len(fake.asked) for fake in fakes) > 67  # within a third of even
+    names.stop()
+
+
+# What the servers report
+
+
+@pytest.mark.parametrize(
+    ("states", "rows"),
+    [
+        pytest.param([(3, "AVAILABLE", 0)], [(3, "AVAILABLE", None)], id="one"),
+        pytest.param([(4, "LOADING", 0), (3, "AVAILABLE", 0)], [(4, "LOADING", None), (3, "AVAILABLE", None)], id="a new one loads"),
+        pytest.param([(4, "END", 5), (3, "AVAILABLE", 0)], [(4, "END", "NOT_FOUND"), (3, "AVAILABLE", None)], id="a new one failed"),
+        pytest.param([], [(None, "NO_VERSION", None)], id="none"),
+    ],
+)
+def test_what_a_server_reports(fake: FakeServing, serving: Serving, states: Any, rows: Any) -> None:
+    fake.states = states
+    assert [(row.version, row.state, row.error) for row in serving.versions()] == rows
+
+
+def test_a_server_that_is_away_is_a_row_and_no_address_is_told() -> None:
+    port = free_port()
+    with client(f"127.0.0.1:{port}") as serving:
+        (row,) = serving.versions()
+    assert row == ServedVersion(row.address, None, "UNREACHABLE")
+    assert len(row.address) == 8
+    assert str(port) not in row.address
+
+
+def test_a_server_that_accepts_and_says_nothing_is_unreachable_within_its_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute, client(f"127.0.0.1:{mute.getsockname()[1]}") as serving:
+        began = time.monotonic()
+        assert [row.state for row in serving.versions()] == ["UNREACHABLE"]
+        assert time.monotonic() - began < 3
+
+
+def test_many_who_ask_for_the_versions_are_one_question(fake: FakeServing, serving: Serving) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        reports = list(pool.map(lambda _: serving.versions(), range(50)))
+    assert all(report == reports[0] for report in reports)
+    assert fake.reported <= 3
