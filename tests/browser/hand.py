@@ -107,3 +107,20 @@ def ink_share(page: Page) -> float:
             return inked / (width * height);
         }"""
     )
+
+
+def watch_pointer(page: Page) -> None:
+    """From now on the page remembers where it was told that the pointer is."""
+    page.evaluate("window.told = []; pad.addEventListener('pointermove', (event) => told.push([event.clientX, event.clientY]))")
+
+
+def ink_lay_under_pointer(page: Page) -> bool:
+    """Whether the canvas holds ink wherever the pointer was while it drew, and there were such places."""
+    return page.evaluate(
+        """() => told.length > 0 && told.every(([x, y]) => {
+            const { left, top, width } = pad.getBoundingClientRect();
+            const copy = new OffscreenCanvas(1, 1).getContext("2d");
+            copy.drawImage(pad, ((left - x) * pad.width) / width, ((top - y) * pad.width) / width);
+            return copy.getImageData(0, 0, 1, 1).data[3] > 0;
+        })"""
+    )

@@ -1,12 +1,16 @@
 """The page to look at and the browser to look with: gateway and model server on this machine, and the machine's Chromium."""
 
+import json
+import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import stack
 
@@ -33,13 +37,32 @@ def served_page() -> Iterator[str]:
             yield f"{url}/"
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
+def launch_options() -> dict[str, Any]:
     """The machine's Chromium, else Playwright's own (`ensure-chromium` brings either), without the requests that it makes for itself."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    executable = next(filter(None, map(shutil.which, names)), None)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    return {"executable_path": next(filter(None, map(shutil.which, names)), None), "args": arguments}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        browser = playwright.chromium.launch(**launch_options())
         yield browser
         browser.close()
+
+
+@contextmanager
+def zoomed_window(browser: Browser, zoom: float) -> Iterator[Page]:
+    """A page in a browser of its own whose user has zoomed to `zoom`, as by Ctrl and +: a setting that no emulation reaches."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        preferences = Path(profile, "Default", "Preferences")
+        preferences.parent.mkdir()
+        preferences.write_text(
+            json.dumps({"partition": {"default_zoom_level": {"x": math.log(zoom, 1.2)}}})
+        )  # a step of Chromium's is 20 %
+        options = launch_options()
+        options["args"].append("--window-size=1280,960")
+        context = browser.browser_type.launch_persistent_context(profile, no_viewport=True, **options)
+        yield context.pages[0]
+        context.close()

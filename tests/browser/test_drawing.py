@@ -6,10 +6,24 @@ import re
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.hand import DOT, SCRIBBLE, SEVEN, Fingers, draw, ink_share, on_screen, open_page, press, smooth
+from tests.browser.hand import (
+    DOT,
+    SCRIBBLE,
+    SEVEN,
+    Fingers,
+    draw,
+    ink_lay_under_pointer,
+    ink_share,
+    on_screen,
+    open_page,
+    press,
+    smooth,
+    watch_pointer,
+)
+from tests.browser.site import zoomed_window
 from tests.stack import wait_until
 
 PHONE = {"viewport": {"width": 390, "height": 664}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
@@ -36,31 +50,43 @@ def expect_seven(page: Page) -> None:
     expect(page.get_by_role("meter", name="Digit 7")).to_have_attribute("aria-valuetext", re.compile(r"\d\d"))
 
 
-ZOOMS = [
-    # A browser that zooms to 200 % has half as many CSS px in its window and twice as many device px in each.
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0], ids="{:.0%}".format)
+def test_in_a_zoomed_browser_ink_lies_under_the_cursor_and_a_seven_reads_seven(browser: Browser, page_url: str, zoom: float):
+    with zoomed_window(browser, zoom) as page:
+        open_page(page, page_url)
+        assert page.evaluate("devicePixelRatio") == pytest.approx(zoom)
+        watch_pointer(page)
+        press(page, SEVEN[0])
+        wait_until("ink under the cursor", lambda: ink_lay_under_pointer(page), 5)
+        page.mouse.up()
+        expect_seven(page)
+
+
+# What the screen shows, at other ratios of CSS px to screen px. A zoomed window's screenshots are cut, so here the ratio is emulated.
+RATIOS = [
     pytest.param(0.5, None, id="50 %"),
-    pytest.param(1.0, None, id="100 %"),
     pytest.param(2.0, None, id="200 %"),
     pytest.param(1.0, "0.5", id="50 % by CSS"),
     pytest.param(1.0, "1.25", id="125 % by CSS"),
-    pytest.param(1.0, "2", id="200 % by CSS"),
+    pytest.param(1.5, "2", id="200 % by CSS on a fine screen"),
 ]
 
 
-@pytest.mark.parametrize(("zoom", "css_zoom"), ZOOMS)
-def test_ink_lies_under_the_cursor_and_a_seven_reads_seven(new_page: NewPage, page_url: str, zoom: float, css_zoom: str | None):
-    page = new_page(viewport={"width": int(1280 / zoom), "height": int(960 / zoom)}, device_scale_factor=zoom)
+@pytest.mark.parametrize(("ratio", "css_zoom"), RATIOS)
+def test_the_screen_shows_ink_at_the_cursor(new_page: NewPage, page_url: str, ratio: float, css_zoom: str | None):
+    page = new_page(viewport={"width": int(1280 / ratio), "height": int(960 / ratio)}, device_scale_factor=ratio)
     open_page(page, page_url)
     if css_zoom:
         page.evaluate("zoom => { document.documentElement.style.zoom = zoom; pad.scrollIntoView({ block: 'end' }); }", css_zoom)
+    below_px = 0.09 * page.evaluate("pad.getBoundingClientRect().width")
     first, *others = on_screen(page, smooth(SEVEN[0]))
     page.mouse.move(*first)
     page.mouse.down()
-    for k, point in enumerate(others):
-        page.mouse.move(*point)
+    for k, (x, y) in enumerate(others):
+        page.mouse.move(x, y)
         if k % 18 == 0:
-            wait_until(f"ink at the cursor, {point}", lambda point=point: pixel(page, *point) == ink_colour(page), 5)
-            assert pixel(page, point[0], point[1] + 0.09 * page.locator("#pad").bounding_box()["height"]) != ink_colour(page)  # type: ignore[index]
+            wait_until(f"ink at the cursor, {x}, {y}", lambda x=x, y=y: pixel(page, x, y) == ink_colour(page), 5)
+            assert pixel(page, x, y + below_px) != ink_colour(page)
     page.mouse.up()
     expect_seven(page)
 
@@ -85,17 +111,10 @@ def test_pinched_and_panned_the_ink_is_under_the_finger(new_page: NewPage, page_
     open_page(page, page_url)
     page.context.new_cdp_session(page).send("Emulation.setPageScaleFactor", {"pageScaleFactor": 2})
     wait_until("the page is pinched", lambda: page.evaluate("visualViewport.scale") == 2)
-    page.evaluate("window.landed = []; pad.addEventListener('pointermove', (event) => landed.push([event.clientX, event.clientY]))")
+    watch_pointer(page)
     Fingers(page).drag([(60, 150), (100, 200), (160, 260), (220, 330)])
     expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
-    assert page.evaluate(
-        """() => landed.length > 0 && landed.every(([x, y]) => {
-            const { left, top, width } = pad.getBoundingClientRect();
-            const copy = new OffscreenCanvas(1, 1).getContext("2d");
-            copy.drawImage(pad, ((left - x) * pad.width) / width, ((top - y) * pad.width) / width);
-            return copy.getImageData(0, 0, 1, 1).data[3] > 0;
-        })"""
-    )
+    assert ink_lay_under_pointer(page)
 
 
 def test_the_answer_is_there_while_the_pen_is_still_down(page: Page, page_url: str):
