@@ -54,12 +54,15 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
     """Write the SavedModel and its warm-up records into the folder, load it back through a session, and compare.
 
     frames: uint8[N, 28, 28], such as drawings give; the records and the comparison are made of them.
-    Raises TrainingError where the served answers are not the model's.
+    Raises TrainingError where it cannot be written, or the served answers are not the model's.
     """
     served = _Served(weights, calibration, card)
     signatures = {"serving_default": served.serving_default, "card": served.card}
-    tf.saved_model.save(served, str(folder), signatures=signatures)
-    _write_warmup(folder / _WARMUP_FILE, card["model"], frames)
+    try:
+        tf.saved_model.save(served, str(folder), signatures=signatures)
+        _write_warmup(folder / _WARMUP_FILE, card["model"], frames)
+    except tf.errors.OpError as exc:  # a full disk, mostly
+        raise TrainingError(f"cannot write the model into {folder}: {str(exc.message).splitlines()[0]}; nothing was published") from exc
     session, card_back = open_session(folder)
     if card_back != card:
         raise TrainingError("the card that the exported model tells is not the one it was given; nothing was published")

@@ -123,8 +123,8 @@ FIGURES = (
 
 def draw_outlier(rng: np.random.Generator) -> Strokes | np.ndarray:
     """One drawing, or one frame, that shows no digit."""
-    kind = rng.choice(len(_KINDS), p=_SHARES)
-    return _KINDS[kind][1](rng)
+    kind = rng.choice(len(KINDS), p=_SHARES)
+    return KINDS[kind][1](rng)
 
 
 def letter(rng: np.random.Generator) -> Strokes:
@@ -265,7 +265,7 @@ def texture(rng: np.random.Generator) -> np.ndarray:
     return np.clip(rng.normal(rng.uniform(0, 160), rng.uniform(20, 120), (28, 28)), 0, 255).astype(np.uint8)
 
 
-_KINDS = (
+KINDS = (
     (0.32, letter),
     (0.30, character),
     (0.03, one_stroke),
@@ -279,7 +279,7 @@ _KINDS = (
     (0.03, blob),
     (0.03, texture),
 )
-_SHARES = np.array([share for share, _ in _KINDS]) / sum(share for share, _ in _KINDS)
+_SHARES = np.array([share for share, _ in KINDS]) / sum(share for share, _ in KINDS)
 
 
 def _line(start: np.ndarray, rng: np.random.Generator, points: int, length: float) -> np.ndarray:

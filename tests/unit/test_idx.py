@@ -36,7 +36,7 @@ def test_a_whole_file_gives_its_array_and_the_sum_of_the_unpacked_bytes(tmp_path
 def test_a_file_cut_at_any_byte_is_refused(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("idx") / "images"
     path.write_bytes(WHOLE[:cut])
-    with pytest.raises(IdxFormatError, match="images: wanted .*, found "):
+    with pytest.raises(IdxFormatError, match=r"images: wanted .*, found "):
         read_idx(path, dims=3)
 
 
@@ -77,7 +77,7 @@ def test_sizes_that_promise_more_than_memory_holds_are_refused_without_asking_fo
 
 
 def test_the_raw_file_is_found_before_the_gzipped_one_and_a_missing_one_is_named(tmp_path):
-    with pytest.raises(Refused, match="train-labels: no such file, nor train-labels.gz"):
+    with pytest.raises(Refused, match=r"train-labels: no such file, nor train-labels\.gz"):
         find_idx(tmp_path, "train-labels")
     (tmp_path / "train-labels.gz").write_bytes(b"")
     assert find_idx(tmp_path, "train-labels").name == "train-labels.gz"

@@ -1,0 +1,173 @@
+"""What the trainer is given, what it draws itself, and its figures: nothing here needs TensorFlow."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import metrics, outliers, strokes
+from trainer.dataset import Digits, check_digits, split
+from trainer.drawings import load_drawings, load_golden
+from trainer.errors import DataError
+
+rng = np.random.default_rng(0)
+
+
+def digits(n=60, **changed):
+    images = rng.integers(0, 256, (n, 28, 28), np.uint8)
+    return Digits(changed.get("images", images), changed.get("labels", (np.arange(n) % 10).astype(np.uint8)))
+
+
+def constant_at(k):
+    images = digits().images.copy()
+    images[k] = 7
+    return images
+
+
+@pytest.mark.parametrize(
+    ("given_digits", "told"),
+    [
+        (digits(labels=np.arange(59, dtype=np.uint8) % 10), "labels: wanted 60 labels, one for each image, found 59"),
+        (digits(labels=np.full(60, 10, np.uint8)), "labels: wanted labels 0 to 9, found 10 at index 0"),
+        (digits(labels=np.arange(60, dtype=np.uint8) % 9), "labels: wanted all ten digits, found none of 9"),
+        (digits(images=constant_at(41)), "images: wanted ink on paper, found 1 constant images, the first at index 41"),
+        (digits(images=np.ones((60, 20, 20), np.uint8)), "images: wanted images of 28x28, found 20x20"),
+    ],
+    ids=["one label too few", "label 10", "a class missing", "a constant image", "another size"],
+)
+def test_images_and_labels_that_cannot_belong_together_are_refused(tmp_path, given_digits, told):
+    with pytest.raises(DataError, match=told):
+        check_digits(given_digits, tmp_path / "images", tmp_path / "labels")
+
+
+def test_the_validation_part_is_a_twelfth_always_the_same_and_shares_no_image_with_the_rest():
+    everything = digits(1200)
+    rest, validation = split(everything)
+    again = split(everything)[1]
+    assert (len(rest), len(validation)) == (1100, 100)
+    np.testing.assert_array_equal(validation.images, again.images)
+    seen = {image.tobytes() for image in rest.images}
+    assert not any(image.tobytes() in seen for image in validation.images)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_every_style_of_a_digit_is_drawn_within_the_frame_and_differs_from_draw_to_draw(digit):
+    for style in strokes.DIGITS[digit]:
+        draw = np.random.default_rng(digit)
+        one, other = (strokes.frame(strokes.handwrite(style, draw)) for _ in range(2))
+        assert one.max() == 255
+        assert 20 < np.count_nonzero(one) < 400, style
+        assert (one != other).any(), style
+
+
+def test_a_curve_runs_through_its_points_and_turns_sharply_only_at_corners():
+    points = np.array([[0, 0], [50, 0], [50, 50]], float)
+    smooth, sharp = strokes.curve(points), strokes.curve(points, np.array([False, True, False]))
+    for line in (smooth, sharp):
+        assert all(np.abs(line - point).sum(axis=1).min() < 1e-9 for point in points)
+    assert smooth[:, 0].max() > 51  # it swings out
+    assert sharp[:, 0].max() <= 50 + 1e-9
+    np.testing.assert_allclose(sharp[: len(sharp) // 2, 1], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [kind for _, kind in outliers.KINDS], ids=lambda kind: kind.__name__)
+def test_every_kind_of_outlier_gives_frames_and_the_same_seed_gives_the_same(kind):
+    frames = strokes.draw_many(kind, 30, (5,))
+    assert frames.shape == (30, 28, 28)
+    np.testing.assert_array_equal(frames, strokes.draw_many(kind, 30, (5,)))
+    assert (frames != strokes.draw_many(kind, 30, (6,))).any()
+    assert len({frame.tobytes() for frame in frames}) > 15
+
+
+def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_and_repeats():
+    script = (
+        "from trainer.drawn import draw\n"
+        "if __name__ == '__main__':\n"
+        "    d = draw(620, 130, (3,), 2)\n"
+        "    import hashlib, sys, numpy as np\n"
+        "    assert 'tensorflow' not in sys.modules\n"
+        "    print(len(d.digits), len(d.outliers), np.bincount(d.digits.labels).tolist(), hashlib.sha256(d.digits.images).hexdigest())\n"
+    )
+    runs = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        runs.append(done.stdout)
+    assert runs[0] == runs[1]
+    assert runs[0].startswith("620 130 [62, 62, 62, 62, 62, 62, 62, 62, 62, 62]")
+
+
+def test_ece_is_near_its_floor_for_answers_as_sure_as_they_are_right_and_far_from_it_for_boasts():
+    draw = np.random.default_rng(1)
+    confidence = draw.beta(8, 1, 20_000)
+    right = draw.random(20_000) < confidence
+    floor = metrics.ece_floor(confidence, float(right.mean()))
+    assert metrics.ece(confidence, right) < 2 * floor
+    assert metrics.ece(np.sqrt(confidence), right) > 5 * floor
+
+
+def test_ece_of_a_table_worked_out_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    assert metrics.ece(confidence, right) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.05)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_auroc_is_the_share_of_pairs_in_order(positive, negative):
+    pairs = [(p > n) + (p == n) / 2 for p in positive for n in negative]
+    assert metrics.auroc(np.array(positive, float), np.array(negative, float)) == pytest.approx(np.mean(pairs))
+
+
+def test_share_at_accuracy_counts_the_surest_answers():
+    confidence = np.array([0.9, 0.8, 0.7, 0.6])
+    assert metrics.share_at_accuracy(confidence, np.array([True, True, False, True]), 0.75) == 1.0
+    assert metrics.share_at_accuracy(confidence, np.array([True, True, False, False]), 0.75) == 0.5
+    assert metrics.share_at_accuracy(confidence, np.array([False, False, False, False]), 0.75) == 0.0
+
+
+def test_the_worst_writer_is_one_with_enough_samples():
+    writers = ["few"] * 3 + ["many"] * 20 + ["best"] * 20
+    right = np.array([False] * 3 + [True] * 15 + [False] * 5 + [True] * 20)
+    assert metrics.worst_writer(writers, right) == ("many", 0.75)
+    assert metrics.worst_writer(["few"], np.array([True])) is None
+
+
+LINE = {"width": 100, "height": 100, "strokes": [[[10, 10], [20, 90]]], "label": "1", "kind": "digit"}
+
+
+def test_drawings_are_read_plain_or_gzipped_and_chosen_by_field(tmp_path):
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    plain.write_text(json.dumps(LINE) + "\n\n")
+    packed.write_bytes(gzip.compress((json.dumps({**LINE, "kind": "letter", "label": "l", "ambiguous": True}) + "\n").encode()))
+    drawings = load_drawings([plain, packed])
+    assert drawings.frames.shape == (2, 28, 28)
+    assert drawings.of(kind="digit").labels.tolist() == [1]
+    assert len(drawings.of(kind="letter", ambiguous=False)) == 0
+    assert len(drawings.of(kind="digit", ambiguous=False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "a.jsonl, line 1: wanted a JSON object"),
+        (b'{"width": 1, "height": 1}', "found none of strokes"),
+        (b"[]", "found none of width"),
+    ],
+    ids=["no JSON", "no strokes", "a list"],
+)
+def test_a_file_that_holds_no_drawings_is_told_by_line(tmp_path, content, told):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        load_drawings([tmp_path / "a.jsonl"])
+
+
+def test_golden_cases_are_those_that_the_model_answers(tmp_path):
+    cases = {"7-plain": {"digit": 7}, "scribble": {"reason": "not_a_digit"}, "empty": {"reason": "blank"}}
+    for name, expect in cases.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**LINE, "expect": expect}))
+    assert [row["case"] for row in load_golden(tmp_path).rows] == ["7-plain", "scribble"]

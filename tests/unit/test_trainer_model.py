@@ -1,0 +1,134 @@
+"""The network, its augmentation and calibration, in TensorFlow but in seconds: a few small batches."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer import outliers, strokes
+from trainer.augment import augment
+from trainer.calibrate import Calibration, calibrate
+from trainer.config import RECIPES, TINY
+from trainer.dataset import Digits
+from trainer.drawn import Drawn
+from trainer.errors import TrainingError
+from trainer.metrics import nll, softmax
+from trainer.model import Network, Weights
+from trainer.train import one_cycle, train
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    rng = np.random.default_rng(0)
+    images = np.stack([strokes.frame(strokes.draw_digit(k % 10, rng)) for k in range(200)])
+    return Drawn(Digits(images, (np.arange(200) % 10).astype(np.uint8)), strokes.draw_many(outliers.draw_outlier, 100, (1,)))
+
+
+def test_augmentation_repeats_with_its_seed_keeps_shape_and_range_and_moves_the_ink(drawn):
+    images = tf.constant(drawn.digits.images)
+    one, again, other = (augment(images, tf.constant(seed, tf.int32)).numpy() for seed in ((1, 2), (1, 2), (1, 3)))
+    assert one.shape == (200, 28, 28, 1)
+    assert one.min() >= 0 and one.max() <= 1
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).mean() > 0.01
+
+
+def test_augmentation_of_no_strength_changes_nothing(drawn):
+    still = augment(tf.constant(drawn.digits.images), tf.constant((1, 2), tf.int32), 0.0).numpy()[..., 0]
+    np.testing.assert_allclose(still, drawn.digits.images / 255, atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_network_gives_features_for_its_head_and_stays_small(recipe):
+    network = Network(recipe, seed=0)
+    features, moments = network(tf.zeros((3, 28, 28, 1)))
+    assert features.shape == (3, network.head.shape[0])
+    assert len(moments) == len(recipe.layers)
+    assert sum(int(np.prod(v.shape)) for v in network.variables) < 300_000
+
+
+def test_folding_keeps_the_answers(drawn):
+    network = Network(TINY, seed=3)
+    rng = np.random.default_rng(3)
+    for scale, offset in zip(network.scales, network.offsets, strict=True):
+        scale.assign(rng.uniform(0.5, 2, scale.shape))
+        offset.assign(rng.normal(0, 1, offset.shape))
+    ink = drawn.digits.images[..., None].astype(np.float32) / 255
+    features, moments = network(tf.constant(ink))
+    wanted = (features @ network.head + network.head_bias).numpy()
+    count = [
+        np.prod(shape) for shape in ((200, 14, 14), (200, 7, 7), (200, 4, 4))
+    ]  # the layer reports the unbiased variance, it uses the other
+    weights = network.fold([m.numpy() for m, _ in moments], [v.numpy() * (n - 1) / n for (_, v), n in zip(moments, count, strict=True)])
+    logits, scores = weights.score(drawn.digits.images)
+    np.testing.assert_allclose(logits, wanted[:, :10], atol=1e-3)
+    np.testing.assert_allclose(scores, wanted[:, 10], atol=1e-3)
+
+
+def test_a_few_steps_learn_and_repeat(drawn):
+    recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, drawn_batch=16, outlier_batch=16)
+    first, second = (train(recipe, drawn.digits, drawn, seed=4) for _ in range(2))
+    for one, other in zip(first.kernels, second.kernels, strict=True):
+        np.testing.assert_array_equal(one, other)
+    right = first.score(drawn.digits.images)[0].argmax(axis=1) == drawn.digits.labels
+    assert right.mean() > 0.5
+    other = train(recipe, drawn.digits, drawn, seed=5)
+    assert (other.head != first.head).any()
+
+
+@pytest.mark.parametrize("rate", [float("nan"), 1e30], ids=["a rate that is no number", "a rate beyond all bounds"])
+def test_training_that_ends_in_nan_is_refused(drawn, rate):
+    recipe = dataclasses.replace(TINY, steps=20, peak_rate=rate, mnist_batch=16, drawn_batch=8, outlier_batch=8)
+    with pytest.raises(TrainingError, match="nothing was published"):
+        train(recipe, drawn.digits, drawn, seed=0)
+
+
+def test_the_rate_goes_up_and_comes_down_to_nothing():
+    rates = [one_cycle(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0 and max(rates) == pytest.approx(1) and rates[-1] == pytest.approx(0)
+    assert rates.index(max(rates)) == 15
+
+
+@settings(max_examples=50)
+@given(st.floats(0.05, 20), st.integers(0, 1000))
+def test_temperature_keeps_the_likeliest_digit(temperature, seed):
+    logits = np.random.default_rng(seed).normal(0, 5, (20, 10))
+    calibration = Calibration(temperature, 1.0, 0.0, 0.5)
+    np.testing.assert_array_equal(calibration.probabilities(logits).argmax(axis=1), logits.argmax(axis=1))
+
+
+class _Overconfident(Weights):
+    """A model whose numbers are known: its logits are three times too large, and it knows digits from their mean ink alone."""
+
+    def score(self, images, batch=1000):
+        draw = np.random.default_rng(abs(int(np.asarray(images, np.float64).sum())) % 2**32)
+        n = len(images)
+        labels = np.arange(n) % 10
+        logits = draw.normal(0, 1, (n, 10))
+        logits[np.arange(n), labels] += 3 * (draw.random(n) < 0.95)
+        digit = np.asarray(images).reshape(n, -1).mean(axis=1) / (255 if images.dtype == np.uint8 else 1)
+        return (3 * logits).astype(np.float32), (8 * (digit < 0.3) - 4 + draw.normal(0, 2, n)).astype(np.float32)
+
+
+@pytest.fixture
+def overconfident() -> Weights:
+    return _Overconfident([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))
+
+
+def test_calibration_cools_a_model_that_is_too_sure_and_keeps_its_threshold_where_few_digits_fall(drawn, overconfident):
+    black = Drawn(drawn.digits, np.full_like(drawn.outliers, 255))
+    calibration = calibrate(overconfident, drawn.digits, black, seed=0)
+    logits, scores = overconfident.score(drawn.digits.images)
+    assert calibration.temperature > 1.2
+    assert nll(calibration.probabilities(logits), drawn.digits.labels) < nll(softmax(logits), drawn.digits.labels)
+    assert (calibration.is_digit(scores) < calibration.threshold).mean() < 0.05
+    assert 0 < calibration.threshold < 1
+
+
+def test_a_score_that_does_not_tell_digits_from_the_rest_is_refused(drawn, overconfident):
+    backwards = Drawn(Digits(np.full_like(drawn.digits.images, 255), drawn.digits.labels), drawn.digits.images)
+    with pytest.raises(TrainingError, match="does not tell digits from non-digits"):
+        calibrate(overconfident, backwards.digits, backwards, seed=0)
