@@ -1,0 +1,156 @@
+"""Gateway and model server as two processes over real gRPC, with a model that was really trained."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from pynumdraw.ink import INK_VERSION, rasterise
+from pynumdraw.wire import PREDICT, from_tensor, model_spec, serving_pb2, to_tensor
+from tests import stack
+from tests.contract.test_gateway_api import ask
+from tests.stack import ROOT, Program, wait_until
+
+GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "golden" / "drawings").glob("*.json"))}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with a tiny model as digits/1."""
+    store = tmp_path_factory.mktemp("store")
+    fit = [sys.executable, "-m", "trainer", "fit", "--recipe", "tiny", "--data", "data", "--store", str(store)]
+    done = subprocess.run(fit, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return store
+
+
+@pytest.fixture(scope="module")
+def served(trained: Path) -> Iterator[tuple[str, str]]:
+    """(gRPC address of the model server, URL of the gateway before it)."""
+    server, address, _ = stack.model_server(trained)
+    with server:
+        gateway, url = stack.gateway(address)
+        with gateway:
+            yield address, url
+
+
+def drawn(case: str) -> dict[str, Any]:
+    return {**GOLDEN[case], "frame": True}
+
+
+def test_answers_are_the_models_own(served: tuple[str, str]) -> None:
+    """The same frame, asked of the model server directly, gives the numbers that the gateway answers."""
+    address, url = served
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        predict = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, serving_pb2.PredictResponse.FromString)
+        for case, drawing in GOLDEN.items():
+            answer = ask(url, "POST", "/api/v1/predict", drawn(case)).json
+            frame = rasterise(drawing["strokes"], drawing["width"], drawing["height"])
+            if answer["reason"] in ("blank", "faint"):
+                assert answer["model"]["version"] is None
+                continue
+            assert answer["frame"] == frame.tolist()
+            reply = predict(
+                serving_pb2.PredictRequest(model_spec=model_spec("digits"), inputs={"images": to_tensor(frame[None])}), timeout=10
+            )
+            outputs = {name: from_tensor(tensor) for name, tensor in reply.outputs.items()}
+            assert answer["probabilities"] == pytest.approx(outputs["probabilities"][0], abs=1e-6)
+            assert answer["is_digit_probability"] == pytest.approx(outputs["is_digit_probability"][0], abs=1e-6)
+            assert answer["is_digit"] == outputs["accepted"][0]
+            assert answer["digit"] == (int(np.argmax(outputs["probabilities"][0])) if answer["is_digit"] else None)
+            assert answer["model"] == {"name": "digits", "version": 1}
+
+
+@pytest.mark.parametrize("case", [case for case, drawing in GOLDEN.items() if drawing["expect"].get("reason") in ("blank", "faint")])
+def test_golden_drawings_without_enough_ink_are_told(served: tuple[str, str], case: str) -> None:
+    assert ask(served[1], "POST", "/api/v1/predict", drawn(case)).json["reason"] == GOLDEN[case]["expect"]["reason"]
+
+
+def test_the_card_is_the_one_that_the_trainer_wrote(served: tuple[str, str]) -> None:
+    card = ask(served[1], "GET", "/api/v1/card").json
+    assert card["model"] == "digits"
+    assert (card["version"], card["ink_version"]) == (1, INK_VERSION)
+    assert 0 < card["threshold"] < 1
+    assert {"accuracy", "nll", "ece"} <= set(card["metrics"])
+    assert {"low", "high", "count", "confidence", "accuracy"} == set(card["reliability"][0])
+    assert len(card["confidence_histogram"]["edges"]) == len(card["confidence_histogram"]["counts"]) + 1
+
+
+def test_the_original_demo_reads_an_mnist_digit(served: tuple[str, str]) -> None:
+    with (ROOT / "data" / "t10k-images-idx3-ubyte").open("rb") as file:
+        greys = np.frombuffer(file.read()[16 : 16 + 784], np.uint8) / 255  # the first test image is a 7
+    answer = ask(served[1], "POST", "/predict_number/", {"new_data": greys.tolist()}).json
+    assert answer["predicted_number"] == 7
+    assert answer["model_version"] == "1"
+
+
+def test_a_new_version_takes_over_and_no_request_fails(trained: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(trained / "digits" / "1", store / "digits" / "1")
+    server, address, _ = stack.model_server(store, "--file_system_poll_wait_seconds=1")
+    with server:
+        gateway, url = stack.gateway(address)
+        answers: Counter[tuple[int, Any]] = Counter()
+        done = threading.Event()
+
+        def load() -> None:
+            while not done.is_set():
+                reply = ask(url, "POST", "/api/v1/predict", drawn("7-plain"))
+                answers[reply.status, reply.json.get("model", {}).get("version")] += 1
+
+        with gateway, ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(load) for _ in range(2)]
+            try:
+                wait_until("version 1 answers", lambda: answers[200, 1] > 5)
+                shutil.copytree(trained / "digits" / "1", store / "digits" / "staging")
+                (store / "digits" / "staging").rename(store / "digits" / "2")
+                wait_until("version 2 answers", lambda: answers[200, 2] > 5, timeout_s=60)
+            finally:
+                done.set()
+            for future in running:
+                future.result()
+            assert set(answers) == {(200, 1), (200, 2)}
+            report = ask(url, "GET", "/api/v1/versions").json
+            assert {(row["version"], row["state"]) for row in report["serving"]} >= {(2, "AVAILABLE")}
+            assert set(report["answers"]["by_version"]) == {"1", "2"}
+
+
+def test_a_model_server_that_goes_and_comes_back_is_told_and_found(trained: Path) -> None:
+    server, address, _ = stack.model_server(trained)
+    gateway, url = stack.gateway(address)
+    with gateway:
+
+        def status() -> int:
+            return ask(url, "POST", "/api/v1/predict", drawn("7-plain")).status
+
+        with server:
+            assert status() == 200
+        away = ask(url, "POST", "/api/v1/predict", drawn("7-plain"))
+        assert (away.status, away.json["error"]["code"], away.headers["Retry-After"]) == (503, "model_unavailable", "1")
+        assert [row["state"] for row in ask(url, "GET", "/api/v1/versions").json["serving"]] == ["UNREACHABLE"]
+        assert ask(url, "GET", "/readyz").status == 200
+        assert ask(url, "GET", "/").status == 200
+        server, _, _ = stack.model_server(trained, port=int(address.rpartition(":")[2]))
+        with server:
+            wait_until("it is found again", lambda: status() == 200)
+
+
+def test_a_model_server_on_a_unix_socket_is_asked_there(trained: Path, tmp_path: Path) -> None:
+    server = Program(
+        "modelserver", "--port=0", f"--grpc_socket_path={tmp_path}/s", "--model_name=digits", f"--model_base_path={trained / 'digits'}"
+    )  # fmt: skip
+    with server:
+        gateway, url = stack.gateway(f"unix:{tmp_path}/s")
+        with gateway:
+            server.wait_until("it answers", lambda: ask(url, "POST", "/api/v1/predict", drawn("7-plain")).status == 200)
+            assert [row["state"] for row in ask(url, "GET", "/api/v1/versions").json["serving"]] == ["AVAILABLE"]
