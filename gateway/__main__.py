@@ -25,9 +25,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry import log_as_json
 
-KEEP_ALIVE_S = (
-    120  # longer than the proxies before us keep an idle connection (Traefik 90, nginx 60): they close it, never we under a request
-)
+KEEP_ALIVE_S = 120  # longer than proxies keep an idle connection (Traefik 90, nginx 60): they close it, not we under their request
 _draining = threading.Event()
 
 

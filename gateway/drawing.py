@@ -98,8 +98,7 @@ def parse_drawing(body: bytes, content_type: str | None) -> Drawing:
         pen = _number(fields, "pen", 0, max(width, height)) if "pen" in fields else None
         if pen == 0:
             _refuse("pen", pen, "more than 0")
-        strokes = _strokes(fields["strokes"], width, height)
-        return Strokes(width, height, ink.strokes_inside(strokes, width, height), pen, wants_frame)  # type: ignore[arg-type]
+        return Strokes(width, height, _strokes(fields["strokes"], width, height), pen, wants_frame)
 
 
 def parse_new_data(body: bytes) -> Picture:
@@ -161,7 +160,7 @@ def _number(fields: dict[str, Any], name: str, low: float, high: float) -> float
 
 
 def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
-    """The strokes as float64[n, 2] each, every number checked: all points in one go, and only where that fails one by one."""
+    """The parts on the canvas, float64[n, 2] each. Every number is checked: all in one go, and only where that fails one by one."""
     if type(strokes) is not list:
         _refuse("strokes", strokes, "an array of strokes")
     if len(strokes) > MAX_STROKES:
@@ -181,10 +180,12 @@ def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
     if table is None:
         _refuse_points(strokes, width, height)
     table = table.reshape(len(points), -1)  # (point, x y t?)
-    size = np.array([width, height])
-    if not ((table[:, :2] >= -size) & (table[:, :2] <= 2 * size)).all() or not (table[:, 2:] >= 0).all() or not np.isfinite(table).all():
+    xy, size = table[:, :2], np.array([width, height])
+    if not ((xy >= -size) & (xy <= 2 * size)).all() or not (table[:, 2:] >= 0).all() or not np.isfinite(table).all():
         _refuse_points(strokes, width, height)
-    return [table[begin:end, :2] for begin, end in pairwise(ends) if end > begin]
+    parts = [xy[begin:end] for begin, end in pairwise(ends) if end > begin]
+    inside = bool(((xy >= 0) & (xy <= size)).all())
+    return parts if inside else ink.strokes_inside(parts, width, height)  # type: ignore[arg-type]
 
 
 def _refuse_points(strokes: list[Any], width: float, height: float) -> NoReturn:

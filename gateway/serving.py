@@ -26,7 +26,8 @@ from pynumdraw.wire import GET_MODEL_STATUS, PREDICT, from_tensor, model_spec, s
 STATUS_TIMEOUT_S = 1.0
 STATUS_AGE_S = 1.0  # a report of the versions may be that old: many pages ask, the servers are asked once
 CARD_PAUSE_S = 0.005  # between two tries to reach the one address that has the version
-SUM_TOLERANCE = 1e-3  # probabilities are float32 and may have been rounded on the way
+SUM_TOLERANCE = 1e-3  # of ten float32, which may have been rounded on the way
+ROUNDING = 4e-7  # of one float32 near 1
 
 _log = logging.getLogger("gateway.serving")
 
@@ -97,9 +98,8 @@ class Serving:
         self._report: tuple[float, list[ServedVersion]] = (-math.inf, [])
         self._report_lock = threading.Lock()
         self._channel = grpc.insecure_channel(grpc_target or target(self._address), options=_options(settings))
-        self._call = self._channel.unary_unary(
-            PREDICT, serving_pb2.PredictRequest.SerializeToString, serving_pb2.PredictResponse.FromString
-        )
+        request, reply = serving_pb2.PredictRequest, serving_pb2.PredictResponse
+        self._call = self._channel.unary_unary(PREDICT, request.SerializeToString, reply.FromString)
 
     def close(self) -> None:
         """End the connections; requests in flight are cancelled."""
@@ -154,14 +154,15 @@ class Serving:
 
     def _card_of(self, version: int, deadline: float) -> Card | None:
         """The card of the version that answered; None where that version has gone since. Raises BadModelReply for one we cannot use."""
+        if version < 1:
+            raise BadModelReply("the model's reply was refused: it names no version")
         card = self._cards.get(version)
         if card is None:
             now = time.monotonic()
             card = self._find_card(version, now + (deadline - now) / 2)
         if card is not None and card.ink_version != INK_VERSION:
-            raise BadModelReply(
-                f"model {self._name} version {version} was made for ink version {card.ink_version}, this gateway draws {INK_VERSION}"
-            )
+            made_for = f"version {version} was made for ink version {card.ink_version}"
+            raise BadModelReply(f"model {self._name} {made_for}, this gateway draws {INK_VERSION}")
         return card
 
     def _find_card(self, version: int, deadline: float) -> Card | None:
@@ -185,17 +186,10 @@ _WANTED = ("probabilities", "is_digit_probability", "accepted")
 
 def _options(settings: Settings) -> list[tuple[str, Any]]:
     """How the channel behaves."""
-    retry = {
-        "maxAttempts": 5,
-        "initialBackoff": "0.02s",
-        "maxBackoff": "0.5s",
-        "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    service_config = {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [{"name": [{"service": "tensorflow.serving.PredictionService"}], "retryPolicy": retry}],
-    }
+    retry = {"maxAttempts": 5, "initialBackoff": "0.02s", "maxBackoff": "0.5s", "backoffMultiplier": 3}
+    retry["retryableStatusCodes"] = ["UNAVAILABLE"]
+    predict = {"name": [{"service": "tensorflow.serving.PredictionService"}], "retryPolicy": retry}
+    service_config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [predict]}
     return [
         ("grpc.service_config", json.dumps(service_config)),
         ("grpc.service_config_disable_resolution", 1),  # no TXT look-ups beside the addresses
@@ -248,7 +242,7 @@ def _output(reply: serving_pb2.PredictResponse, name: str, shape: tuple[int, ...
         raise BadModelReply(f"the model's reply was refused: {name} cannot be read", detail=str(exc)) from exc
     if values.shape != shape or values.dtype.kind != kind:
         raise BadModelReply(f"the model's reply was refused: {name} is {values.dtype}{list(values.shape)}, wanted {kind}{list(shape)}")
-    if kind == "f" and not ((values >= 0) & (values <= 1 + SUM_TOLERANCE)).all():  # NaN is neither
+    if kind == "f" and not ((values >= 0) & (values <= 1 + ROUNDING)).all():  # NaN is neither
         raise BadModelReply(f"the model's reply was refused: {name} is not from 0 to 1")
     return values
 
@@ -291,9 +285,7 @@ def _ask_all(addresses: list[str], name: str) -> list[ServedVersion]:
         asked = []
         for address in addresses:
             channel = channels.enter_context(grpc.insecure_channel(address, options=options))
-            ask = channel.unary_unary(
-                GET_MODEL_STATUS, serving_pb2.GetModelStatusRequest.SerializeToString, serving_pb2.GetModelStatusResponse.FromString
-            )
+            ask = channel.unary_unary(GET_MODEL_STATUS, type(request).SerializeToString, serving_pb2.GetModelStatusResponse.FromString)
             asked.append((hashlib.sha256(address.encode()).hexdigest()[:8], ask.future(request, timeout=STATUS_TIMEOUT_S)))
         for short, future in asked:
             rows.extend(_rows(short, future))

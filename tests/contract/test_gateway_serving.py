@@ -140,7 +140,14 @@ NAN[0, 3] = np.nan
 NEGATIVE[0, :2] = -0.1, 0.3
 ABOVE[0, :2] = 1.1, -0.9
 
+
+def unnamed(reply: serving_pb2.PredictResponse) -> None:
+    reply.model_spec.ClearField("version")
+
+
 BAD_REPLIES = {
+    "no version": (unnamed, "names no version"),
+    "a little above one": (replaced("is_digit_probability", typed(np.array([1.001], np.float32))), "is not from 0 to 1"),
     "no probabilities": (without("probabilities"), "has no output probabilities"),
     "no is_digit_probability": (without("is_digit_probability"), "has no output is_digit_probability"),
     "no accepted": (without("accepted"), "has no output accepted"),

@@ -1,0 +1,1 @@
+"""How fast the whole path and its parts are: `python -m tests.bench`."""

@@ -1,0 +1,180 @@
+"""`python -m tests.bench`: the speed of the whole path and of its parts, with the conditions it was measured under.
+
+    --store DIR      the model store (models)
+    --seconds S      how long each load lasts (10)
+    --servers        compare production WSGI servers under the gateway instead, each in a virtual environment of its own
+
+Everything runs on this machine and shares its cores: wrk, the gateway, the model server.
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gateway.app import create_app
+from gateway.drawing import parse_drawing
+from gateway.serving import Serving
+from gateway.settings import Settings
+from gateway.telemetry import log_as_json
+from tests import stack
+from tests.bench.bodies import write_bodies
+from tests.bench.load import load, wrk_version
+from tests.bench.servers import compare
+
+JSON = "application/json"
+
+
+def conditions(store: Path) -> Iterator[str]:
+    """What the numbers depend on."""
+    model = "unknown"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        model = next((line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), model)
+    yield f"machine   {model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; load average {os.getloadavg()[0]:.1f} before"
+    parts = ("flask", "gunicorn", "grpcio", "numpy", "pillow", "protobuf")
+    packages = ", ".join(f"{name} {version(name)}" for name in parts)
+    yield f"versions  Python {platform.python_version()}, {packages}, {wrk_version()}"
+    numbers = sorted(int(path.name) for path in (store / "digits").glob("*") if path.name.isdigit())
+    if not numbers:
+        raise SystemExit(f"bench: {store / 'digits'} holds no version of the model; train one (make train) or name a store by --store")
+    manifest = json.loads((store / "digits" / str(numbers[-1]) / "manifest.json").read_text())
+    yield f"model     digits version {numbers[-1]}, recipe {manifest.get('recipe', 'unknown')}, one thread within an operation"
+
+
+def processes_of(program: stack.Program) -> list[int]:
+    """Process ids of the program and its children; Linux alone tells."""
+    own = program.process.pid
+    children = Path(f"/proc/{own}/task/{own}/children")
+    return [own, *map(int, children.read_text().split())] if children.exists() else [own]
+
+
+def resident_mb(pids: list[int]) -> str:
+    found = []
+    for pid in pids:
+        status = Path(f"/proc/{pid}/status")
+        if status.exists():
+            found += [int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmRSS")]
+    return " + ".join(f"{size:.0f}" for size in found) or "unknown"
+
+
+def processor_s(pids: list[int]) -> float:
+    """Seconds of processor time that the processes have used."""
+    ticks = 0
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            ticks += sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(store: Path) -> Iterator[tuple[str, str, stack.Program]]:
+    """(gRPC address, URL, gateway) with both programs up."""
+    server, address, _ = stack.model_server(store)
+    with server:
+        began = time.perf_counter()
+        gateway, url = stack.gateway(address)
+        with gateway:
+            print(f"start     the gateway takes requests {time.perf_counter() - began:.2f} s after its start", end=", ")
+            yield address, url, gateway
+
+
+def whole_path(url: str, gateway: stack.Program, bodies: dict[str, tuple[str, Path]], seconds: float) -> None:
+    """Load on the gateway's port: the whole path."""
+    pids = processes_of(gateway)
+    print(f"resident {resident_mb(pids)} MB\n")
+    print(f"{'whole path':24} {'clients':>7} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7} {'gateway processor ms':>21}")
+    for name, (path, body) in bodies.items():
+        load(url + path, body, 8, min(seconds, 2))  # warm
+        for connections in (1, 8):
+            before = processor_s(pids)
+            seen = load(url + path, body, connections, seconds)
+            own_ms = (processor_s(pids) - before) / max(seen.requests, 1) * 1000
+            times = f"{seen.requests_per_s:11.0f} {seen.p50_ms:8.2f} {seen.p99_ms:8.2f}"
+            print(f"{name:24} {connections:7} {times} {seen.failed:7} {own_ms:21.2f}", flush=True)
+    print(f"\nresident {resident_mb(pids)} MB after that")
+
+
+def timed(what: Callable[[], Any], rounds: int) -> tuple[float, float]:
+    """(processor ms of the whole process, wall ms) of a call, the least of five means."""
+    for _ in range(rounds // 10):
+        what()
+    processor, wall = [], []
+    for _ in range(5):
+        began, began_wall = time.process_time(), time.perf_counter()
+        for _ in range(rounds // 5):
+            what()
+        processor.append((time.process_time() - began) / (rounds // 5))
+        wall.append((time.perf_counter() - began_wall) / (rounds // 5))
+    return min(processor) * 1000, min(wall) * 1000
+
+
+def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1500) -> None:
+    """Each of the gateway's parts in this process, one call after another."""
+    serving = Serving(Settings(serving_address=address))
+    app = create_app(Settings(serving_address=address), serving)
+    print(f"\n{'own share, in process':34} {'processor ms':>13} {'wall ms':>9}    (wall of gRPC and whole includes the model)")
+    for name in list(bodies)[:2]:
+        path, file = bodies[name]
+        body = file.read_bytes()
+        drawing = parse_drawing(body, JSON)
+        frame = drawing.frame()
+        (prediction,) = serving.predict(frame[None])
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+        }
+        environ |= {"CONTENT_TYPE": JSON, "CONTENT_LENGTH": str(len(body)), "HTTP_HOST": "localhost", "SERVER_PROTOCOL": "HTTP/1.1"}
+
+        def whole(environ: dict[str, Any] = environ, body: bytes = body) -> None:
+            answer = app({**environ, "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO()}, lambda *_: lambda _: None)
+            assert b'"digit"' in b"".join(answer)
+            answer.close()  # type: ignore[attr-defined]
+
+        parts: dict[str, Callable[[], Any]] = {
+            "parse": lambda body=body: parse_drawing(body, JSON),
+            "ink enough, raster": lambda drawing=drawing: (drawing.lack(), drawing.frame()),
+            "gRPC client, checks": lambda frame=frame: serving.predict(frame[None]),
+            "whole application, with log": whole,
+        }
+        for part, call in parts.items():
+            processor_ms, wall_ms = timed(call, rounds)
+            print(f"{name + ': ' + part:34.34} {processor_ms:13.3f} {wall_ms:9.3f}", flush=True)
+        assert prediction.version
+    serving.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Speed of the whole path and of its parts.")
+    parser.add_argument("--store", type=Path, default=stack.ROOT / "models")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--servers", action="store_true", help="compare production WSGI servers under the gateway instead")
+    chosen = parser.parse_args()
+    print(*conditions(chosen.store), sep="\n")
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        bodies = write_bodies(Path(scratch))
+        if chosen.servers:
+            compare(chosen.store, bodies, chosen.seconds, Path(scratch))
+            return
+        with running(chosen.store) as (address, url, gateway):
+            whole_path(url, gateway, bodies, chosen.seconds)
+            with (Path(scratch) / "log").open("w") as log:
+                log_as_json("info", log)
+                own_share(address, bodies)
+
+
+if __name__ == "__main__":
+    main()
