@@ -138,8 +138,15 @@ def figure(rng: np.random.Generator) -> Strokes:
 
 
 def character(rng: np.random.Generator) -> Strokes:
-    """A character that no alphabet has: a few lines, arcs and bends about each other."""
+    """A character that no alphabet has: a few lines, arcs and bends about each other, or between the knots of a coarse grid."""
     strokes: Strokes = []
+    if rng.random() < 0.5:
+        knots = np.stack(np.meshgrid([0, 30, 60], [0, 50, 100]), -1).reshape(-1, 2) + rng.normal(0, 7, (9, 2))
+        for _ in range(rng.integers(3, 6)):
+            points = knots[rng.choice(9, int(rng.integers(2, 5)), replace=False)] + rng.normal(0, 3, 2)
+            strokes.append(curve(points, rng.random(len(points)) < 0.6))
+        linear = hand(rng).T
+        return [stroke @ linear for stroke in strokes]
     for _ in range(rng.integers(2, 6)):
         start = strokes[-1][rng.integers(len(strokes[-1]))] if strokes and rng.random() < 0.5 else rng.uniform(0, 100, 2)
         strokes.append(_line(start, rng, int(rng.integers(2, 5)), rng.uniform(20, 70)))
@@ -148,7 +155,7 @@ def character(rng: np.random.Generator) -> Strokes:
 
 def one_stroke(rng: np.random.Generator) -> Strokes:
     """One line with many turns, as no digit has."""
-    return [_line(rng.uniform(0, 100, 2), rng, int(rng.integers(5, 9)), rng.uniform(30, 70))]
+    return [_line(rng.uniform(0, 100, 2), rng, int(rng.integers(7, 12)), rng.uniform(40, 80))]
 
 
 def scribble(rng: np.random.Generator) -> Strokes:
@@ -162,8 +169,9 @@ def scribble(rng: np.random.Generator) -> Strokes:
         x = 100 * along * rng.uniform(0.3, 1.5)
         return [np.stack([x + rng.normal(0, 3, len(x)), 50 * np.sin(np.pi * n * along + rng.normal(0, 0.3, len(x)))], 1) @ hand(rng).T]
     turns = 2 * np.pi * along * rng.uniform(2, 6)  # loops
-    size = rng.uniform(10, 50) * (1 + rng.uniform(-0.9, 1) * along)
-    drift = 100 * along[:, None] * rng.normal(0, 1, 2) * (rng.random() < 0.7)
+    spiral = rng.random() < 0.4
+    size = 50 * (1 - rng.uniform(0.7, 1) * along) if spiral else rng.uniform(10, 30)
+    drift = 100 * along[:, None] * rng.normal(0, 1 - 0.9 * spiral, 2)
     return [np.stack([size * np.cos(turns), size * np.sin(turns)], 1) @ hand(rng).T + drift]
 
 
@@ -212,19 +220,15 @@ def digit_with_more(rng: np.random.Generator) -> Strokes:
     strokes = any_digit(rng, (2, 3, 5, 6, 8, 9))
     low, high = _box(strokes)
     for _ in range(rng.integers(1, 3)):
-        start = low + (high - low) * rng.uniform(-0.4, 1.4, 2)
-        strokes.append(_line(start, rng, int(rng.integers(3, 6)), rng.uniform(0.4, 0.9) * max(high - low)))
+        start = low + (high - low) * rng.uniform(-0.6, 1.6, 2)
+        strokes.append(_line(start, rng, int(rng.integers(3, 6)), rng.uniform(0.7, 1.2) * max(high - low)))
     return strokes
 
 
-def mixed_digits(rng: np.random.Generator) -> np.ndarray:
-    """The upper or left half of one digit with the other half of another, or both in one place."""
-    one, other = (frame(draw_digit(int(digit), rng)) for digit in rng.choice(10, 2, replace=False))
-    if rng.random() < 0.5:
-        return np.maximum(one, other)
-    upright = rng.random() < 0.5
-    cut = rng.integers(11, 17)
-    return np.concatenate([one[:cut], other[cut:]]) if upright else np.concatenate([one[:, :cut], other[:, cut:]], axis=1)
+def overlaid_digits(rng: np.random.Generator) -> Strokes:
+    """Two digits one over the other. (Half of one and half of another is too often a digit again.)"""
+    one, other = rng.choice(10, 2, replace=False)
+    return draw_digit(int(one), rng) + [stroke + rng.normal(0, 12, 2) for stroke in draw_digit(int(other), rng)]
 
 
 def blob(rng: np.random.Generator) -> np.ndarray:
@@ -262,7 +266,7 @@ def texture(rng: np.random.Generator) -> np.ndarray:
         y, x = np.mgrid[:28, :28]
         wave = np.sin(rng.uniform(0.3, 2) * x + rng.uniform(0, 6.3)) * np.sin(rng.uniform(0, 2) * y + rng.uniform(0, 6.3))
         return (255 * (wave > rng.uniform(-0.5, 0.5))).astype(np.uint8)
-    return np.clip(rng.normal(rng.uniform(0, 160), rng.uniform(20, 120), (28, 28)), 0, 255).astype(np.uint8)
+    return np.clip(np.abs(rng.normal(rng.choice([0, rng.uniform(0, 160)]), rng.uniform(4, 120), (28, 28))), 0, 255).astype(np.uint8)
 
 
 KINDS = (
@@ -274,8 +278,8 @@ KINDS = (
     (0.07, several_digits),
     (0.03, crossed_out),
     (0.04, turned_digit),
-    (0.03, digit_with_more),
-    (0.02, mixed_digits),
+    (0.02, digit_with_more),
+    (0.015, overlaid_digits),
     (0.03, blob),
     (0.03, texture),
 )
@@ -283,14 +287,15 @@ _SHARES = np.array([share for share, _ in KINDS]) / sum(share for share, _ in KI
 
 
 def _line(start: np.ndarray, rng: np.random.Generator, points: int, length: float) -> np.ndarray:
-    """A line of so many turns from `start`: straight and curved parts, inside about 100x100."""
+    """A line of so many turns from `start`: straight and curved parts, about inside 100x100."""
     at, heading, walked = np.asarray(start, float), rng.uniform(0, 2 * np.pi), []
     bend = rng.normal(0, 1.2)
     for _ in range(points):
         walked.append(at)
-        step = length * rng.uniform(0.5, 1.2) * np.array([np.cos(heading), np.sin(heading)])
-        at = np.clip(at + step, -10, 110)
-        heading += bend if rng.random() < 0.6 else rng.normal(0, 1.6)
+        at = at + length * rng.uniform(0.5, 1.2) * np.array([np.cos(heading), np.sin(heading)])
+        heading += bend if rng.random() < 0.5 else rng.normal(0, 1.8)
+        if np.abs(at - 50).max() > 55:  # back to the middle
+            heading = np.arctan2(*(50 - at)[::-1]) + rng.normal(0, 0.5)
     return curve(np.array(walked), rng.random(points) < rng.choice([0.1, 0.5, 1.0]))
 
 
