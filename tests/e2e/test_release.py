@@ -1,0 +1,333 @@
+"""The life of a release on a real cluster, step by step, with users drawing through the Ingress all the while. Run it in order, with -x."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import expect
+
+from tests.browser.hand import SEVEN, draw, open_page
+from tests.chart.tools import CHART
+from tests.e2e.load import tally
+from tests.e2e.release import NAME, PATH, fetch
+from tests.stack import ROOT, free_port, wait_until
+
+HERE = Path(__file__).parent
+BLANK = json.dumps({"width": 100, "height": 100, "strokes": []}).encode()
+INSTALL_S, UPGRADE_S, READY_S = 240, 120, 3  # the bars
+SETTLE_S = 20  # a connection's age, a look-up, and some
+spoilt: dict[str, int] = {}
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture
+def under_load(load):
+    """At least 30 requests a second for as long as the step takes."""
+    assert load.running, "nobody is drawing"
+    begin = time.monotonic()
+    yield load
+    seconds = time.monotonic() - begin
+    sent = tally(load.outcomes, begin, time.monotonic()).sent
+    assert sent >= 30 * seconds - 30, f"{sent} requests in {seconds:.0f} s are fewer than 30 a second"
+
+
+def settled(load, version):
+    """Wait until only that version has answered for a while, and nothing else may any more."""
+
+    def alone():
+        recent = tally(load.outcomes, time.monotonic() - 5, time.monotonic())
+        return set(recent.versions) == {version} and recent.sent > 100
+
+    wait_until(f"version {version} alone answers", alone, 60)
+    load.versions = {version}
+
+
+def pod_reason(release, version):
+    """What the new pods of a version that does not get ready say: termination messages, or the last line of the log."""
+    found = []
+    for pod in release.pods("serving", ready=False):
+        if pod["metadata"]["labels"]["pynumdraw/model-version"] != str(version):
+            continue
+        for status in pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", []):
+            ended = [status.get(state, {}).get("terminated", {}) for state in ("state", "lastState")]
+            found += [each["message"] for each in ended if "message" in each]
+            if status["name"] == "place" and "running" in status.get("state", {}):
+                found.append(release.kubectl("logs", pod["metadata"]["name"], "--container", "place", "--tail", "1", check=False))
+    return " ".join(found)
+
+
+def upgrade_in_vain(release, version, sentence):
+    """Serve a version that cannot be served: the roll stands still, says why, and the old pods serve on."""
+    before = {pod["metadata"]["name"] for pod in release.pods("serving")}
+    command = release.documented(
+        "helm-upgrade", ("model.version=2", f"model.version={version}"), (" --wait --timeout 5m --rollback-on-failure", "")
+    )
+    release.run(command)
+    wait_until(f"a pod says {sentence!r}", lambda: sentence in pod_reason(release, version), 90)
+    wait_until(f"status says {sentence!r}", lambda: sentence in release.run(release.documented("status")).stdout, 60)
+    assert before <= {pod["metadata"]["name"] for pod in release.pods("serving")}, "a pod that served was taken away"
+
+
+def test_install_trains_a_first_version_and_returns_when_the_page_answers(release, load, report, new_page):
+    begin = time.monotonic()
+    command = release.with_values(release.documented("install"))
+    install = subprocess.Popen(
+        ["bash", "-c", command], cwd=ROOT, env=release.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_until("the page loads while there is no model", lambda: release.ask()[0] == 200, 60)
+        new_page.goto(f"http://{release.host}{PATH}/")
+        draw(new_page, SEVEN)
+        expect(new_page.locator("#reading")).to_contain_text("trained", timeout=15_000)
+        status, body = release.ask(
+            "/api/v1/predict", json.dumps({"width": 280, "height": 280, "strokes": [[[60, 60], [200, 60], [120, 240]]]}).encode()
+        )
+        assert status == 503 and json.loads(body)["error"]["code"], body
+        assert release.ask("/api/v1/predict", BLANK)[0] == 200, "a blank drawing needs no model"
+        out, _ = install.communicate(timeout=600)
+    finally:
+        install.kill()
+        install.wait()
+    assert install.returncode == 0, out
+    open_page(new_page, f"http://{release.host}{PATH}/")
+    draw(new_page, SEVEN)
+    expect(new_page.locator("#big")).to_have_text("7")
+    seconds = time.monotonic() - begin
+    report.remarks.append(f"first drawn answer after {seconds:.0f} s")
+    assert seconds <= INSTALL_S
+    load.versions = {1}
+    load.start()
+
+
+def test_a_gateway_is_ready_three_seconds_after_its_container_starts(release, report):
+    took = []
+    for pod in release.pods("gateway"):
+        started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+        ready = next(each["lastTransitionTime"] for each in pod["status"]["conditions"] if each["type"] == "Ready")
+        took.append((datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds())
+    report.remarks.append(f"{max(took):.0f} s")
+    assert max(took) <= READY_S
+
+
+def test_a_seven_that_is_drawn_in_chromium_through_the_ingress_reads_seven(new_page, release):
+    open_page(new_page, f"http://{release.host}{PATH}/")
+    draw(new_page, SEVEN)
+    expect(new_page.locator("#big")).to_have_text("7")
+    expect(new_page.locator("#model")).to_contain_text("version 1")
+
+
+def test_helm_test_draws_a_seven_through_the_service(release):
+    assert "Succeeded" in release.run(release.documented("test")).stdout
+
+
+def test_the_commands_of_the_notes_work(release):
+    notes = release.run(f"helm get notes {NAME}").stdout
+    assert f"http://{release.host}{PATH}" in notes
+    found = [line.strip() for line in notes.splitlines() if line.startswith("    ")]
+    verbs = [re.search(r"(port-forward|logs|create job|test|upgrade|rollback)", line)[1] for line in found]
+    assert verbs == ["port-forward", "logs", "create job", "test", "upgrade", "rollback"], notes
+    port = free_port()
+    command = f"exec {found[0]}".replace("8080:", f"{port}:")
+    with subprocess.Popen(["bash", "-c", command], env=release.environ, stdout=subprocess.DEVNULL) as forward:
+        try:
+            wait_until("the forwarded page", lambda: fetch(f"http://127.0.0.1:{port}/")[0] == 200, 20)
+        finally:
+            forward.terminate()
+    assert "digits" in release.run(found[1].replace(" -f", ""), timeout_s=60).stdout
+    assert "Succeeded" in release.run(found[3]).stdout
+    assert found[2].replace(f" -n {release.namespace}", "") == release.documented("train")
+    release.run(found[2])  # trains version 2, which later steps serve
+
+
+def test_a_stranger_reaches_the_page_and_nothing_else(release, under_load):
+    serving = [pod["status"]["podIP"] for pod in release.pods("serving")]
+    gateway = [pod["status"]["podIP"] for pod in release.pods("gateway")]
+    closed = [f"{ip}:{port}" for ip in serving for port in (8500, 8501)] + [f"{ip}:9090" for ip in gateway]
+    opened = [f"{ip}:8080" for ip in gateway]
+    image = release.images["gateway"]
+    found = json.loads(release.run_pod("stranger", image, closed + opened, HERE / "stranger.py"))
+    assert {address for address, door in found.items() if door == "open"} == set(opened)
+    labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "gate"}
+    found = json.loads(release.run_pod("friend", image, [f"{ip}:8500" for ip in serving], HERE / "stranger.py", labels=labels))
+    release.kubectl("delete", "pod", "friend", "stranger", "--wait")
+    assert set(found.values()) == {"open"}, "the doors are shut to those who may enter too, so this test shows nothing"
+
+
+def test_a_version_that_is_not_in_the_store_is_refused(release, under_load):
+    done = release.run(release.documented("upgrade", ("upgrade 2", "upgrade 99")), check=False)
+    assert done.returncode == 2 and "version 99 is not in the store" in done.stderr
+    upgrade_in_vain(release, 99, "waiting for version 99 in /store/digits")
+    release.run(release.documented("helm-rollback"))
+
+
+def test_serving_pods_and_gateway_pods_may_be_killed(release, under_load):
+    for component, how in (("serving", ("--grace-period=0", "--force")), ("gateway", ())):
+        wanted = len(release.pods(component))
+        victim = release.pods(component)[0]["metadata"]["name"]
+        release.kubectl("delete", "pod", victim, *how)
+        wait_until(
+            f"{component} pods are {wanted} again",
+            lambda c=component, v=victim, n=wanted: len(names := [p["metadata"]["name"] for p in release.pods(c)]) >= n and v not in names,
+            120,
+        )
+
+
+def test_the_next_version_is_trained_beside_the_one_that_serves(release, under_load):
+    release.run(release.documented("wait-train"), timeout_s=900)
+    assert "published /store/digits/2" in release.kubectl("logs", "job/pynumdraw-next")
+
+
+def test_from_one_server_to_three_all_three_serve_alike(release, under_load):
+    scale = f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.replicas="
+    for replicas in (1, 3):
+        release.run(f"{scale}{replicas}")
+        wait_until(f"{replicas} serving pods", lambda n=replicas: len(release.pods("serving")) == n, 60)
+    time.sleep(SETTLE_S)  # the shares of what comes from now on are measured
+    before = release.requests_served()
+    time.sleep(20)
+    after = release.requests_served()
+    shares = [after[name] - before[name] for name in before]
+    even = sum(shares) / 3
+    assert len(shares) == 3 and even > 100
+    assert all(abs(share - even) <= even / 3 for share in shares), shares
+
+
+def test_an_upgrade_moves_every_user_to_the_new_version(release, under_load, report):
+    under_load.versions = {1, 2}
+    begin = time.monotonic()
+    done = release.run(release.documented("upgrade"))
+    seconds = time.monotonic() - begin
+    assert "version 2 is served" in done.stdout
+    settled(under_load, 2)
+    status = release.run(release.documented("status")).stdout
+    assert "The roll is complete." in status and "version 2 is wanted" in status
+    assert set(tally(under_load.outcomes, begin, time.monotonic()).versions) == {1, 2}
+    report.remarks.append(f"3 pods in {seconds:.0f} s")
+    assert seconds <= UPGRADE_S
+    assert "Succeeded" in release.run(release.documented("test")).stdout
+
+
+def test_a_rollback_moves_every_user_back(release, under_load):
+    under_load.versions = {1, 2}
+    assert "version 1 is served" in release.run(release.documented("rollback")).stdout
+    settled(under_load, 1)
+
+
+def test_spoilt_versions_are_put_into_the_store(release, under_load):
+    log = release.run_pod("spoil", release.images["trainer"], ["/store", "digits"], HERE / "spoil.py", claim=f"{NAME}-models")
+    spoilt.update(json.loads(log))
+    assert sorted(spoilt) == ["corrupt", "torn", "warmup"]
+
+
+def test_a_torn_version_never_serves(release, under_load):
+    version = spoilt["torn"]
+    done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
+    assert done.returncode == 2 and "is torn" in done.stderr
+    upgrade_in_vain(release, version, f"/store/digits/{version} is torn: variables/variables.data-00000-of-00001 has")
+    release.run(release.documented("rollback"))
+
+
+def test_a_corrupt_version_never_serves(release, under_load):
+    version = spoilt["corrupt"]
+    done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
+    assert done.returncode == 1 and "stalled" in done.stderr and "Failed to start server" in done.stderr
+    assert "Failed to start server" in pod_reason(release, version)
+    assert "It is stuck." in release.run(release.documented("status")).stdout
+    release.run(release.documented("rollback"))
+
+
+def test_a_version_that_fails_its_warm_up_never_serves_and_helm_goes_back_by_itself(release, under_load):
+    version = spoilt["warmup"]
+    command = release.documented("helm-upgrade", ("model.version=2", f"model.version={version}"), ("--timeout 5m", "--timeout 45s"))
+    with subprocess.Popen(
+        ["bash", "-c", command], cwd=ROOT, env=release.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as helm:
+        try:
+            wait_until("a pod says why", lambda: "Failed to start server" in pod_reason(release, version), 60)
+            out, _ = helm.communicate(timeout=180)
+        finally:
+            helm.kill()
+    assert helm.returncode != 0 and "roll" in out, out
+    assert json.loads(release.run(f"helm get values {NAME} --all --output json").stdout)["model"]["version"] == 1
+    wait_until("only version 1 is left", lambda: len(release.pods("serving", ready=False)) == 3, 60)
+
+
+def test_the_autoscaler_reacts(release, under_load):
+    scaled = "serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=4,serving.autoscaling.targetCpuPercent=1"
+    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set {scaled}")
+    wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 180)
+    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.autoscaling.enabled=false")
+    wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
+
+
+def test_a_node_may_be_drained(release, under_load, report):
+    where = {pod["spec"]["nodeName"] for component in ("serving", "gateway") for pod in release.pods(component)}
+    nodes = sorted(node["metadata"]["name"] for node in release.get("nodes"))
+    if len(nodes) < 2:
+        pytest.skip("the cluster has one node, so none can be drained")
+    node = max(where)
+    try:
+        release.kubectl(
+            "drain",
+            node,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            f"--pod-selector=app.kubernetes.io/instance={NAME}",
+            "--timeout=240s",
+        )
+        left = [pod for component in ("serving", "gateway") for pod in release.pods(component) if pod["spec"]["nodeName"] == node]
+        assert left == []
+    finally:
+        release.kubectl("uncordon", node)
+    wait_until("all serve again", lambda: (len(release.pods("serving")), len(release.pods("gateway"))) == (3, 2), 90)
+    report.remarks.append(node)
+
+
+def test_the_models_outlive_the_release_and_the_chart_is_upgraded_from_the_release_before(release, load, report, tmp_path):
+    load.stop()
+    release.run(release.documented("uninstall"), timeout_s=180)
+    assert [claim["metadata"]["name"] for claim in release.get("persistentvolumeclaims")] == [f"{NAME}-models"]
+    chart, name = chart_before(tmp_path)
+    report.remarks.append(name)
+    began = time.monotonic()
+    release.run(release.documented("install", ("helm/pynumdraw", str(chart))))
+    assert time.monotonic() - began < 90, "it trained again, though the store holds versions"
+    load.versions = {1}
+    load.start()
+    begin = time.monotonic()
+    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --timeout 5m")
+    time.sleep(SETTLE_S)  # what the old pods leave behind would be seen now
+    assert tally(load.outcomes, begin, time.monotonic()).sent > 30 * (time.monotonic() - begin) - 30
+    assert "Succeeded" in release.run(release.documented("test")).stdout
+
+
+def chart_before(folder):
+    """The chart of the release before, and what it is: of the newest tag of another version; where there is none yet, this one as 0.0.1."""
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    tags = subprocess.run(
+        ["git", "tag", "--list", "v*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    chart = folder / "pynumdraw"
+    for tag in tags:
+        if tag != f"v{version}":
+            archive = subprocess.run(["git", "archive", tag, "helm/pynumdraw"], cwd=ROOT, capture_output=True, check=True).stdout
+            subprocess.run(["tar", "-x", "--strip-components=1", "-C", str(folder)], input=archive, check=True)
+            return chart, tag
+    shutil.copytree(CHART, chart)
+    text = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(text.replace(f"version: {version}\n", "version: 0.0.1\n", 1))
+    return chart, "there is no release before: the same chart as 0.0.1"
+
+
+def test_no_request_failed_and_none_was_answered_wrongly(load):
+    load.stop()
+    whole = tally(load.outcomes, 0, time.monotonic())
+    assert whole.sent > 5000
+    assert (whole.failed, whole.wrong) == (0, 0)
