@@ -39,22 +39,22 @@ def test_everything_is_denied_to_every_pod_of_the_release(policies, render):
 
 
 def test_only_gateway_and_gate_reach_the_model_and_nobody_the_rest_port(policies):
-    assert allowed(policies()["serving"]["ingress"], "from") == {("grpc", "gateway+gate")}
+    assert allowed(policies()["serving"]["ingress"], "from") == {(8500, "gateway+gate")}
     assert "egress" not in policies()["serving"]
 
 
 def test_the_gateway_reaches_dns_and_the_model_only(policies):
-    assert allowed(policies()["gateway"]["egress"], "to") == {(53, None), ("grpc", "serving")}
+    assert allowed(policies()["gateway"]["egress"], "to") == {(53, None), (8500, "serving")}
     dns = policies()["gateway"]["egress"][0]
     assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
 
 
 def test_the_gate_reaches_dns_and_the_model_only(policies):
-    assert allowed(policies()["gate"]["egress"], "to") == {(53, None), ("grpc", "serving")}
+    assert allowed(policies()["gate"]["egress"], "to") == {(53, None), (8500, "serving")}
 
 
 def test_anyone_reaches_the_page_and_nobody_its_metrics(policies):
-    assert allowed(policies()["gateway"]["ingress"], "from") == {("http", "anyone")}
+    assert allowed(policies()["gateway"]["ingress"], "from") == {(8080, "anyone")}
 
 
 def test_a_narrowed_page_is_still_open_to_the_test(policies):
@@ -65,15 +65,15 @@ def test_a_narrowed_page_is_still_open_to_the_test(policies):
 
 def test_those_who_read_metrics_reach_the_metrics_ports_and_no_more(policies):
     found = policies(**{"networkPolicy.metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]})
-    assert allowed(found["gateway"]["ingress"], "from") == {("http", "anyone"), ("metrics", None)}
-    assert allowed(found["serving"]["ingress"], "from") == {("grpc", "gateway+gate"), ("rest", None)}
+    assert allowed(found["gateway"]["ingress"], "from") == {(8080, "anyone"), (9090, None)}
+    assert allowed(found["serving"]["ingress"], "from") == {(8500, "gateway+gate"), (8501, None)}
 
 
 def test_nodes_may_probe_where_a_plugin_needs_to_be_told(policies):
     found = policies(**{"networkPolicy.nodeCidrs": ["10.0.0.0/16"], "networkPolicy.gatewayFrom": [{"podSelector": {}}]})
     node = {"ipBlock": {"cidr": "10.0.0.0/16"}}
     assert node in found["gateway"]["ingress"][0]["from"]
-    assert {"ports": [{"port": "grpc"}, {"port": "rest"}], "from": [node]} in found["serving"]["ingress"]
+    assert {"ports": [{"port": 8500}, {"port": 8501}], "from": [node]} in found["serving"]["ingress"]
 
 
 def test_the_trainer_has_no_network_at_all(policies, render):
@@ -83,7 +83,16 @@ def test_the_trainer_has_no_network_at_all(policies, render):
 
 
 def test_the_test_reaches_dns_and_the_page_only(policies):
-    assert allowed(policies()["test"]["egress"], "to") == {(53, None), ("http", "gateway")}
+    assert allowed(policies()["test"]["egress"], "to") == {(53, None), (8080, "gateway")}
+
+
+def test_ports_are_those_of_the_containers(policies, render):
+    """By number: not every plugin knows a pod's names for them."""
+    found = render("ci/everything-values.yaml")
+    ports = {port["containerPort"] for pod in found.pods().values() for each in pod["spec"]["containers"] for port in each.get("ports", [])}
+    used = {port["port"] for spec in policies("ci/everything-values.yaml").values() for rule in spec.get("ingress", []) + spec.get("egress", [])
+            for port in rule["ports"]}  # fmt: skip
+    assert used == ports | {53}
 
 
 def test_policies_can_be_left_to_others(policies):
