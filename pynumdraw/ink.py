@@ -140,7 +140,7 @@ def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
     if len(xy) == 1:
         return [xy] if ((xy >= 0) & (xy <= bound)).all() else []
     begin, step = xy[:-1], np.diff(xy, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         low, high = -begin / step, (bound - begin) / step
     parallel = step == 0
     outside = parallel & ((begin < 0) | (begin > bound))
@@ -149,9 +149,10 @@ def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
     leave[outside.any(axis=1)] = -1.0
     kept = np.flatnonzero(enter <= leave)
     joined = (np.diff(kept) == 1) & (leave[kept[:-1]] == 1) & (enter[kept[1:]] == 0)
-    runs = np.split(kept, np.flatnonzero(~joined) + 1)  # of segments that follow each other inside
-    first, last = begin + enter[:, None] * step, begin + leave[:, None] * step
-    return [np.clip(np.concatenate([first[run[:1]], last[run]]), 0, bound) for run in runs if len(run)]
+    cuts = np.flatnonzero(~joined) + 1  # between segments that do not follow each other inside
+    entries, exits = (np.split(begin[kept] + at[kept, None] * step[kept], cuts) for at in (enter, leave))
+    parts = (np.concatenate([entry[:1], exit_]) for entry, exit_ in zip(entries, exits, strict=True) if len(entry))
+    return [np.clip(part, 0, bound) for part in parts]
 
 
 def _averaging(size: int, count: int) -> np.ndarray:

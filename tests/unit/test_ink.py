@@ -250,6 +250,12 @@ def test_a_stroke_through_the_whole_canvas_is_cut_at_both_edges():
     assert part.tolist() == [[0, 200], [WIDTH, 200]]
 
 
+def test_steps_of_next_to_nothing_at_the_edge_give_no_warning():
+    strokes = [[[-50, 20], [-50, np.nextafter(20, 21)], [-50 + 1e-300, 20]], [[-1e-310, 5], [0, 5]]]
+    (part,) = strokes_inside(strokes, WIDTH, HEIGHT)
+    assert part.tolist() == [[0, 5], [0, 5]]
+
+
 def test_a_stroke_along_the_edge_is_inside():
     (part,) = strokes_inside([[[0, 0], [WIDTH, 0], [WIDTH, HEIGHT]]], WIDTH, HEIGHT)
     assert part.tolist() == [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT]]
