@@ -65,7 +65,7 @@ def upgrade(cluster: Cluster, helm: Helm, version: int, chart: Path, timeout_s: 
         raise Refused(f"version {version} is not in the store; there are: {', '.join(map(str, held)) or 'none'}")
     if held[version]["state"] != "whole":
         raise Refused(f"version {version} cannot be served: {held[version]['reason']}")
-    print(f"version {model['version']} → {version}; chart {before['chart']} → {chart}", flush=True)
+    print(f"version {model['version']} → {version}; chart {before['chart']} → {helm.chart_name(chart)}", flush=True)
     helm.run("upgrade", cluster.release, str(chart), "--reset-then-reuse-values", "--set", f"model.version={version}")
     follow(cluster, timeout_s)
     print(f"version {version} is served. To return: python -m k8s rollback")

@@ -51,6 +51,11 @@ class Helm:
         found: list[dict[str, Any]] = json.loads(self.run("history", release, "--max", "50", "--output", "json"))
         return sorted(found, key=lambda row: int(row["revision"]))
 
+    def chart_name(self, chart: Path) -> str:
+        """A chart's name and version, as the history has them."""
+        fields = dict(line.split(": ", 1) for line in self.run("show", "chart", str(chart)).splitlines() if ": " in line)
+        return f"{fields['name']}-{fields['version']}"
+
     def render(self, release: str, chart: Path) -> str:
         """The chart's manifests for `kubectl apply`, without its test."""
         text = self.run("template", release, str(chart), "--skip-tests", "--kube-version", "1.36.0")

@@ -15,6 +15,8 @@ if known.get("error"):
     sys.exit(f"Error: {known['error']}")
 if words[0] == "history":
     print(json.dumps(known["history"]))
+elif words[0] == "show":
+    print("apiVersion: v2\nname: pynumdraw\nversion: 0.2.0")
 elif words[:2] == ["get", "values"]:
     at = words[words.index("--revision") + 1] if "--revision" in words else str(known["history"][-1]["revision"])
     print(json.dumps({"model": {"name": "digits", "policy": "version", "version": known["versions"][at]}}))

@@ -1,5 +1,6 @@
 """What k8s/ holds: manifests that follow the chart, and examples that work."""
 
+import re
 import subprocess
 import sys
 
@@ -67,3 +68,15 @@ def test_what_is_not_run_here_says_so():
         *(path for path in EXAMPLES if path.stem in ("cloud", "nginx", "gateway-api")),
     ]:
         assert UNRUN in path.read_text(), path
+
+
+def test_workflows_call_targets_that_the_makefile_has():
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (tools.ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = set()
+    for path in (tools.ROOT / ".github" / "workflows").glob("*.yaml"):
+        text = path.read_text()
+        assert UNRUN in text, path
+        jobs = yaml.safe_load(text)["jobs"].values()
+        lines = [line for job in jobs for step in job["steps"] for line in step.get("run", "").splitlines()]
+        called |= {word for line in lines if line.startswith("make ") for word in line.split()[1:] if "=" not in word}
+    assert called and called <= targets

@@ -176,7 +176,7 @@ def test_upgrade_hands_a_version_of_the_store_to_helm_and_keeps_the_other_values
     assert console.told("upgrade") == [
         ["--namespace", NAMESPACE, "upgrade", "pynumdraw", str(tools.CHART), "--reset-then-reuse-values", "--set", "model.version=3"]
     ]
-    assert "version 2 → 3" in out and "version 3 is served" in out
+    assert "version 2 → 3; chart pynumdraw-0.1.0 → pynumdraw-0.2.0" in out and "version 3 is served" in out
     assert cluster.deleted == ["list-1"], "the Job that looked into the store is taken away"
 
 

@@ -155,6 +155,15 @@ def test_one_server_has_a_thread_for_all_that_the_gateways_may_send(render, valu
     assert threads >= most * in_flight + 8
 
 
+def test_a_load_holds_up_nothing_else_and_labels_are_not_used(pod):
+    found = flags(pod())
+    assert int(found["num_load_threads"]) >= 2
+    assert "model_config_file" not in found, (
+        "labels, config polling and reloads each have their own ways to fail; the version is in the pod template"
+    )
+    assert found.get("enable_model_warmup", "true") == "true"
+
+
 def test_metrics_are_on_and_the_profiler_is_off(pod, render):
     found = flags(pod())
     assert (
