@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -30,9 +31,30 @@ _draining = threading.Event()
 
 
 class Worker(ThreadWorker):
-    """gunicorn's threads, which on SIGTERM serve a while longer."""
+    """gunicorn's threads, which do not wait for ever for a slow sender, and on SIGTERM serve a while longer."""
 
+    receive_s = 0.0
     linger_s = 0.0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._begun: dict[Any, float] = {}  # connection → when a thread took it
+
+    def handle(self, conn: Any) -> Any:
+        """Answer one request of a connection."""
+        self._begun[conn] = time.monotonic()
+        try:
+            return super().handle(conn)
+        finally:
+            del self._begun[conn]
+
+    def murder_pending(self) -> None:
+        """Once a second or more often: cut off those who wait too long, and those who make a thread wait too long."""
+        super().murder_pending()
+        oldest = time.monotonic() - self.receive_s
+        for conn in [conn for conn, begun in self._begun.copy().items() if begun < oldest]:
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM: say so at /readyz, and end after `linger_s`. The same again: end now."""
@@ -78,7 +100,7 @@ class Server(BaseApplication):
         settings = self.settings
         for name, value in {
             "bind": f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}",
-            "worker_class": type("Worker", (Worker,), {"linger_s": settings.linger_s}),
+            "worker_class": type("Worker", (Worker,), {"receive_s": settings.receive_s, "linger_s": settings.linger_s}),
             "workers": 1,
             "threads": settings.all_threads,
             "worker_connections": 1000,

@@ -22,12 +22,8 @@ from gateway.telemetry import Telemetry
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
+_HEADERS = [("Content-Security-Policy", _POLICY), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/healthz", "/readyz")  # asked every few seconds by every probe
 
@@ -67,7 +63,7 @@ def _watch(app: Flask, telemetry: Telemetry) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        response.headers.extend(_HEADERS)
         response.headers["X-Request-ID"] = g.request_id
         response.headers.setdefault("Cache-Control", "no-store")
         seconds = time.perf_counter() - g.began

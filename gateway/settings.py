@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PREFIX = "GATEWAY_"
-SPARE_THREADS = 8  # threads beyond the predictions in flight: they answer probes, the page and 429
+SPARE_THREADS = 96  # threads beyond the predictions in flight: they answer probes, the page and 429, and wait for slow senders
 
 
 class SettingsError(ValueError):
@@ -47,6 +47,9 @@ class Settings:
     threads: int = 0
     """Threads that answer requests; 0 for `max_in_flight` and some spare ones."""
 
+    receive_s: float = 20.0
+    """Seconds in which a request must have come in and been answered; a sender that is slower is cut off."""
+
     linger_s: float = 1.0
     """Seconds between SIGTERM and the end of listening: /readyz says 503, all else works, and load balancers turn away."""
 
@@ -63,7 +66,7 @@ class Settings:
         for name in ("port", "metrics_port"):
             self._check(name, 0 <= getattr(self, name) <= 65535, "0 to 65535")
         self._check("port", self.port != self.metrics_port or self.port == 0, f"another port than {PREFIX}METRICS_PORT")
-        for name in ("predict_timeout_s", "dns_refresh_s"):
+        for name in ("predict_timeout_s", "receive_s", "dns_refresh_s"):
             self._check(name, 0 < getattr(self, name) <= 3600, "more than 0, at most 3600 seconds")
         for name in ("linger_s", "drain_s"):
             self._check(name, 0 <= getattr(self, name) <= 3600, "0 to 3600 seconds")

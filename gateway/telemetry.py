@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, start_http_server
 
 WINDOW_S = 60
+_encode = json.JSONEncoder(default=str).encode
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _CONFIDENCE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 
@@ -98,11 +99,12 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 def log_as_json(level: str, stream: TextIO = sys.stdout) -> None:
     """Send the process's log to a stream, one JSON object a line."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line tells of them, and every line would ask
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

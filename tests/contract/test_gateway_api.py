@@ -324,6 +324,20 @@ def test_slow_senders_do_not_hold_up_others(url: str, head: str) -> None:
         assert ask(url, "POST", "/api/v1/predict", DRAWN).status == 200
 
 
+def test_senders_that_hold_every_thread_are_cut_off(fake: FakeServing, url: str) -> None:
+    del url
+    program, address = stack.gateway(f"127.0.0.1:{fake.port}", MAX_IN_FLIGHT="1", THREADS="2", RECEIVE_S="2")
+    head = f"{POST}Content-Length: 100\n\n{{".replace("\n", "\r\n").encode()
+    with program, ExitStack() as held:
+        slow = [
+            held.enter_context(socket.create_connection((urlsplit(address).hostname, urlsplit(address).port), timeout=20)) for _ in range(4)
+        ]
+        for connection in slow:
+            connection.sendall(head)
+        assert ask(address, "POST", "/api/v1/predict", DRAWN).status == 200
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 400") for connection in slow)
+
+
 # Start, log, metrics, memory
 
 

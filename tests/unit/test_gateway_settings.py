@@ -28,6 +28,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("MAX_IN_FLIGHT", "4", 4),
         ("MAX_BODY_BYTES", "1000", 1000),
         ("THREADS", "64", 64),
+        ("RECEIVE_S", "5", 5.0),
         ("LINGER_S", "0", 0.0),
         ("DRAIN_S", "30", 30.0),
         ("DNS_REFRESH_S", "1", 1.0),
