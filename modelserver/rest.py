@@ -118,8 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer any method."""
         self._skip_body()
         server, status, body, kind = self.server, 200, "", "application/json"
-        if self.path == server.metrics_path:
+        if self.path.partition("?")[0] == server.metrics_path:
             body, kind = server.service.metrics.page(), "text/plain"
+            if self.path != server.metrics_path:
+                status, body = 400, f"Unexpected path: {self.path}. Should be {server.metrics_path}"
         elif not self.path.lower().startswith("/v1/"):
             status, kind = 404, "text/html"
             body = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"

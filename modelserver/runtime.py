@@ -169,7 +169,7 @@ class SavedModel:
             parsed = runtime_pb2.MetaGraphDef.FromString(meta_graph.contents.read())
             self.signatures: dict[str, serving_pb2.SignatureDef] = dict(parsed.signature_def)
             self._outputs: dict[str, _Output] = {}
-        except StatusError:
+        except BaseException:
             self.close()
             raise
         finally:

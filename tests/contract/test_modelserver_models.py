@@ -5,7 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -26,6 +26,13 @@ from tests.stack import ROOT
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return savedmodels.half_plus(tmp_path_factory.mktemp("models") / "whole")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedModel]:
+    model = SavedModel(str(savedmodels.many_signatures(tmp_path_factory.mktemp("models") / "many")))
+    yield model
+    model.close()
 
 
 @pytest.fixture
@@ -110,24 +117,20 @@ def test_a_tensor_that_the_graph_lacks_is_named(whole: Path) -> None:
     model.close()
 
 
-def test_a_run_ends_at_its_time_limit(tmp_path: Path) -> None:
-    model = SavedModel(str(savedmodels.many_signatures(tmp_path / "1")))
+def test_a_run_ends_at_its_time_limit(many: SavedModel) -> None:
     n = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_INT64, int64_val=[10**15])
     with pytest.raises(StatusError, match=r"^DEADLINE_EXCEEDED: Timed out waiting for notification$"):
-        model.run(model.signatures["count"], {"n": n}, ["n"], timeout_ms=50)
-    model.close()
+        many.run(many.signatures["count"], {"n": n}, ["n"], timeout_ms=50)
 
 
-def test_strings_as_bytes_are_tensorflow_s_list_of_lengths_then_text(tmp_path: Path) -> None:
-    model = SavedModel(str(savedmodels.many_signatures(tmp_path / "1")))
+def test_strings_as_bytes_are_tensorflow_s_list_of_lengths_then_text(many: SavedModel) -> None:
     text = [b"", b"a", b"x" * 300]
     sent = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, string_val=text)
     sent.tensor_shape.dim.add(size=3)
-    (echoed,) = model.run(model.signatures["echo_string"], {"x": sent}, ["y"], as_content=True)
+    (echoed,) = many.run(many.signatures["echo_string"], {"x": sent}, ["y"], as_content=True)
     assert (echoed.tensor_content, list(echoed.string_val)) == (b"\x00\x01\xac\x02a" + b"x" * 300, [])
-    (back,) = model.run(model.signatures["echo_string"], {"x": echoed}, ["y"])
+    (back,) = many.run(many.signatures["echo_string"], {"x": echoed}, ["y"])
     assert list(back.string_val) == text
-    model.close()
 
 
 # Warm-up

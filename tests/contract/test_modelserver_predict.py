@@ -265,27 +265,21 @@ def test_a_deadline_ends_the_run_too(client: Client, server: tuple[Program, str,
     assert time.monotonic() - begun < 10
 
 
-def test_a_call_that_finds_no_thread_is_refused_and_the_others_are_not(server: tuple[Program, str, str]) -> None:
-    """Of the server's 4 threads one listens."""
+def test_of_four_calls_at_once_four_threads_run_three_and_refuse_one(server: tuple[Program, str, str]) -> None:
+    """One thread always listens. A slow machine gets longer runs, so that all four meet."""
     clients = [Client(server[1]) for _ in range(4)]
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(refused, client.predict, "count", timeout_s=3.0, n=np.int64(FOREVER)) for client in clients[:3]]
-        seen = []
-
-        def exhausted() -> bool:
-            try:
-                clients[3].predict("card")
-            except grpc.RpcError as error:
-                seen.append((error.code().name, error.details()))
-            return bool(seen)
-
-        wait_until("three runs fill the server", exhausted, 2.5)
-        assert {call.result()[0] for call in running} == {"DEADLINE_EXCEEDED"}
-    assert seen == [("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")]
+    with ThreadPoolExecutor(4) as pool:
+        for run_s in (1.0, 4.0, 16.0):
+            calls = [pool.submit(refused, client.predict, "count", timeout_s=run_s, n=np.int64(FOREVER)) for client in clients]
+            codes = dict(sorted(call.result() for call in calls))
+            if len(codes) > 1:
+                break
+    assert codes["RESOURCE_EXHAUSTED"] == "Server Threadpool Exhausted"
+    assert sorted(call.result()[0] for call in calls) == ["DEADLINE_EXCEEDED"] * 3 + ["RESOURCE_EXHAUSTED"]
 
     def answers() -> bool:
         try:
-            return bool(clients[3].predict("card").outputs)
+            return bool(clients[0].predict("card").outputs)
         except grpc.RpcError:
             return False
 
@@ -295,13 +289,15 @@ def test_a_call_that_finds_no_thread_is_refused_and_the_others_are_not(server: t
 
 
 def test_requests_run_side_by_side(client: Client) -> None:
-    """A short one is answered while a long one runs."""
+    """Short ones are answered while a long one runs."""
     with ThreadPoolExecutor(1) as pool:
         long = pool.submit(refused, client.predict, "count", timeout_s=1.5, n=np.int64(FOREVER))
-        for _ in range(10):
+        answered = 0
+        while not long.done():
             client.predict("card")
-        assert not long.done()
+            answered += 1
         assert long.result()[0] == "DEADLINE_EXCEEDED"
+    assert answered >= 5
 
 
 def test_metrics_count_predictions_and_their_time(client: Client, server: tuple[Program, str, str]) -> None:

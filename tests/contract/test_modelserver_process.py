@@ -319,6 +319,7 @@ def test_metrics_stand_where_the_config_puts_them(server: tuple[Program, str, st
     status, headers, body = ask(server[2], "GET", "/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain")
     assert "# TYPE :tensorflow:serving:request_count counter\n" in body
+    assert ask(server[2], "GET", "/metrics?name=x")[::2] == (400, "Unexpected path: /metrics?name=x. Should be /metrics")
     assert ask(server[2], "GET", "/monitoring/prometheus/metrics")[0] == 404
 
 
