@@ -32,7 +32,7 @@ class Console:
         self.cluster = cluster
         self.state = folder / "helm.json"
         script = folder / "helm"
-        script.write_text(f"#!{sys.executable}\n" + Path(__file__).with_name("fake_helm.py").read_text())
+        script.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).with_name("fake_helm.py").read_text())
         script.chmod(0o755)
         self.capture = capture
         self.environ = {
