@@ -13,6 +13,7 @@ from types import FrameType
 
 from pynumdraw.store import ModelStore, StoreError
 from trainer.config import RECIPES
+from trainer.dataset import load_mnist
 from trainer.errors import Refused
 
 
@@ -38,11 +39,14 @@ def _fit(args: argparse.Namespace) -> int:
     if args.if_empty and (held := store.versions()):
         print(f"{store.folder} holds version {held[-1]} already; nothing to do")
         return 0
+    with store.next_version():
+        pass  # a store that cannot be written to is told before the training, not after
+    mnist = load_mnist(args.data)  # and what is wrong with the data before TensorFlow is imported
     recipe = RECIPES[args.recipe]
     _use_threads(recipe.threads)
     from trainer.fit import fit
 
-    number = fit(recipe, args.data, store, args.seed, args.if_empty)
+    number = fit(recipe, mnist, store, args.seed, args.if_empty)
     print(f"{store.folder} holds version {store.versions()[-1]} already; nothing to do" if number is None else store.path(number))
     return 0
 

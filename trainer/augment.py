@@ -23,7 +23,7 @@ _GRID = np.stack(np.meshgrid(np.arange(_SIZE), np.arange(_SIZE)), -1).reshape(-1
 _BUMPS = _bumps()
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+def augment(images: tf.Tensor, seed: tf.Tensor, strength: float | tf.Tensor = 1.0) -> tf.Tensor:
     """uint8[N, 28, 28] → float32[N, 28, 28, 1], ink 0 to 1, each image warped by its own draw. seed: int32[2]; the same gives the same."""
     n = tf.shape(images)[0]
     draw = tf.random.experimental.stateless_split(seed, 3)
@@ -33,7 +33,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor, strength: float = 1.0) -> tf.Ten
     cos, sin = tf.cos(turn), tf.sin(turn)
     linear = tf.stack([tf.stack([cos * wide, sin * wide], 1), tf.stack([(slant * cos - sin) * high, (slant * sin + cos) * high], 1)], 1)
     at = tf.einsum("pc,ncd->npd", tf.constant(_GRID), linear) + tf.stack([right, down], 1)[:, None] * 0.7
-    bend = tf.random.stateless_normal((n, _KNOTS**2, 2), draw[1]) * (1.3 * strength)
+    bend = tf.random.stateless_normal((n, _KNOTS**2, 2), draw[1]) * (1.0 * strength)
     at += tf.einsum("pk,nkd->npd", tf.constant(_BUMPS), bend)
     warped = tf.reshape(_sample(images, at + (_SIZE - 1) / 2), (n, _SIZE, _SIZE, 1))
     return _pen(warped, 0.3 * thick, tf.exp(0.1 * gain))

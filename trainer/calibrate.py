@@ -14,7 +14,7 @@ from trainer.metrics import nll, softmax
 from trainer.model import Weights
 
 PRIOR = 0.5  # share of digits among the drawings for which is_digit_probability is calibrated
-REJECTED = 0.012  # share of the validation's pen-like digits that the threshold turns away
+REJECTED = 0.012  # share of the validation's digits, warped harder than for training, that the threshold turns away
 _MAX_CONFIDENCE, _MIN_PAIR = 0.8, 0.95
 
 
@@ -69,12 +69,16 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
     scale, shift = map(float, minimize(digit_loss, [1.0, 0.0], method="Nelder-Mead").x)
     if not scale > 0:
         raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")
-    cut = float(np.quantile(np.concatenate([own[1], own_warped[1], warped[1]]), REJECTED))
+    strangers = [weights.score(_warped(images, seed + 3, strength=1.4))[1] for images in (validation.images, drawn.digits.images)]
+    cut = float(np.quantile(np.concatenate(strangers), REJECTED))
     threshold = float(1 / (1 + np.exp(-(scale * cut + shift))))
     return Calibration(temperature, scale, shift, threshold)
 
 
-def _warped(images: np.ndarray, seed: int, batch: int = 1000) -> np.ndarray:
+def _warped(images: np.ndarray, seed: int, strength: float = 1.0, batch: int = 1000) -> np.ndarray:
     """float32[N, 28, 28, 1], warped as for training."""
-    parts = [augment(tf.constant(images[i : i + batch]), tf.constant((seed, i), tf.int32)).numpy() for i in range(0, len(images), batch)]
+    parts = [
+        augment(tf.constant(images[i : i + batch]), tf.constant((seed, i), tf.int32), strength).numpy()
+        for i in range(0, len(images), batch)
+    ]
     return np.concatenate(parts)

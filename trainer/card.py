@@ -46,8 +46,8 @@ finished.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
   confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, at a prior of {prior:g}; a drawing is
-  accepted from {threshold:.3f} on, which rejects {rejected:.1%} of the warped and drawn validation digits. Ambiguous: accepted,
-  confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
+  accepted from {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for
+  training. Ambiguous: accepted, confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
 
 ## Figures
 

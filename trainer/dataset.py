@@ -33,6 +33,23 @@ class Digits:
         return Digits(self.images[rows], self.labels[rows])
 
 
+@dataclass(frozen=True)
+class Mnist:
+    """All four files."""
+
+    train: Digits
+    test: Digits
+    sums: dict[str, str]
+    """SHA-256 of each (unpacked) file."""
+
+
+def load_mnist(folder: Path) -> Mnist:
+    """Both parts. Raises Refused for a file that is not what it should be."""
+    train, train_sums = load_digits(folder, "train")
+    test, test_sums = load_digits(folder, "test")
+    return Mnist(train, test, {**train_sums, **test_sums})
+
+
 def load_digits(folder: Path, part: str) -> tuple[Digits, dict[str, str]]:
     """MNIST's part "train" or "test", and the SHA-256 of its files by name. Raises Refused for a file that is not what it should be."""
     images_path, labels_path = (find_idx(folder, _NAMES[part].format(*kind)) for kind in (("images", 3), ("labels", 1)))

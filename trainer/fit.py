@@ -14,7 +14,7 @@ from pynumdraw.store import ModelStore
 from trainer import metrics
 from trainer.calibrate import Calibration, calibrate
 from trainer.config import Recipe
-from trainer.dataset import Digits, load_digits, split
+from trainer.dataset import Digits, Mnist, split
 from trainer.drawn import draw
 from trainer.errors import TrainingError
 from trainer.export import export
@@ -26,17 +26,13 @@ CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999
 _VALIDATION_SEED = 1_000_003  # of what is drawn for validation: the same for every run, and never a training seed
 
 
-def fit(recipe: Recipe, data: Path, store: ModelStore, seed: int, only_if_empty: bool = False) -> int | None:
+def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empty: bool = False) -> int | None:
     """Make and publish one version; returns its number, or None where `only_if_empty` and another trainer was faster.
 
     Raises Refused or StoreError where that cannot be; then no version was written.
     """
     begin = time.monotonic()
-    with store.next_version():
-        pass  # a store that cannot be written to is told before the training, not after
-    everything, sums = load_digits(data, "train")
-    test, test_sums = load_digits(data, "test")
-    rest, validation = split(everything)
+    rest, validation = split(mnist.train)
     rest = rest[: recipe.fit_images]
     _say(f"drawing {recipe.drawn_digits} digits and {recipe.outliers} non-digits")
     drawn = draw(recipe.drawn_digits, recipe.outliers, (seed, 5), recipe.threads)
@@ -50,7 +46,7 @@ def fit(recipe: Recipe, data: Path, store: ModelStore, seed: int, only_if_empty:
             f"accuracy on the validation part is {right.mean():.2%}, wanted at least {recipe.validation_floor:.0%}: "
             "do the labels belong to the images? Nothing was published"
         )
-    scores, reliability, confusion, histogram = score_once(weights, calibration, test)
+    scores, reliability, confusion, histogram = score_once(weights, calibration, mnist.test)
     scores["validation_accuracy"] = float(right.mean())
     with store.next_version() as draft:
         if only_if_empty and store.versions():
@@ -79,7 +75,7 @@ def fit(recipe: Recipe, data: Path, store: ModelStore, seed: int, only_if_empty:
                 "ink_version": ink.INK_VERSION,
                 "tensorflow": tf.__version__,
                 "source_commit": _source_commit(),
-                "data": {**sums, **test_sums},
+                "data": mnist.sums,
                 "threshold": calibration.threshold,
                 "calibration": calibration.fields(),
                 "metrics": scores,

@@ -30,13 +30,14 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     digit_count = recipe.mnist_batch + recipe.drawn_batch
     is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.outlier_batch)], 0)
 
-    def batch(rows: list[tf.Tensor], seed_pair: tf.Tensor) -> tf.Tensor:
+    def batch(rows: list[tf.Tensor], seed_pair: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
         images = tf.concat([tf.gather(pool, row) for pool, row in zip((mnist, own, other), rows, strict=True)], 0)
-        return augment(images, seed_pair)
+        return augment(images, seed_pair, strength)
 
     @tf.function(autograph=False)
-    def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor, number: tf.Tensor) -> tuple:
-        images = batch(rows, seed_pair)
+    def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, dials: tf.Tensor) -> tuple:
+        number, rate, decay, strength = tf.unstack(dials)
+        images = batch(rows, seed_pair, strength)
         with tf.GradientTape() as tape:
             features, _ = network(images)
             features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, seed_pair + 1)
@@ -56,8 +57,8 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
         return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
 
     @tf.function(autograph=False)
-    def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor) -> list:
-        return network(batch(rows, seed_pair))[1]
+    def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor, strength: tf.Tensor) -> list:
+        return network(batch(rows, seed_pair, strength))[1]
 
     rng = np.random.default_rng([seed, 3])
     streams = [
@@ -68,14 +69,13 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     rows_at = [[next(stream) for stream in streams] for _ in range(recipe.steps)]
     report = _Progress(recipe.steps)
     for number, rows in enumerate(rows_at):
+        done = number / recipe.steps
         labels = np.concatenate([fit.labels[rows[0]], drawn.digits.labels[rows[1]]])
         loss, accuracy = step(
             [tf.constant(row) for row in rows],
             tf.constant(labels),
             tf.constant((seed, 2 * number), tf.int32),
-            tf.constant(recipe.peak_rate * one_cycle(number / recipe.steps), tf.float32),
-            tf.constant(min(recipe.ema_decay, (1 + number) / (10 + number)), tf.float32),
-            tf.constant(number + 1.0, tf.float32),
+            tf.constant((number + 1, recipe.peak_rate * one_cycle(done), min(recipe.ema_decay, (1 + number) / (10 + number)), warp(done))),
         )
         if number % 10 == 9 or number + 1 == recipe.steps:
             if not np.isfinite(loss):
@@ -85,7 +85,7 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     for v, mean in zip(variables, average, strict=True):
         v.assign(mean)
     seen = [
-        moments_of([tf.constant(row) for row in rows_at[k % recipe.steps]], tf.constant((seed, 2 * k), tf.int32))
+        moments_of([tf.constant(row) for row in rows_at[k % recipe.steps]], tf.constant((seed, 2 * k), tf.int32), tf.constant(warp(1.0)))
         for k in range(_MOMENT_BATCHES)
     ]
     means, variances = ([np.mean([part[k][kind] for part in seen], axis=0) for k in range(len(network.kernels))] for kind in (0, 1))
@@ -98,6 +98,11 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
 def one_cycle(done: float, warm: float = 0.15) -> float:
     """The learning rate's share of its peak: up in a straight line, down along a cosine (Smith 2018)."""
     return done / warm if done < warm else 0.5 * (1 + np.cos(np.pi * (done - warm) / (1 - warm)))
+
+
+def warp(done: float, full: float = 0.6, last: float = 0.4) -> float:
+    """The augmentation's strength: full for the first part, then down to `last`: at the end the network sees images nearly as they are."""
+    return 1.0 if done < full else 1.0 - (1.0 - last) * (done - full) / (1.0 - full)
 
 
 def _shuffled(total: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

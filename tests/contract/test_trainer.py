@@ -244,7 +244,7 @@ def test_a_stopped_trainer_ends_cleanly_with_its_children_and_leaves_no_version(
         fit = command("fit", "--data", DATA, "--store", tmp_path / "store", "--recipe", "quick" if phase == "drawing" else "tiny")
         trainer = subprocess.Popen(fit, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
     try:
-        wait_until(phase, lambda: phase in log.read_text() or trainer.poll() is not None, 60)
+        wait_until(phase, lambda: phase in log.read_text() or trainer.poll() is not None, 120)
         os.killpg(trainer.pid, sent) if sent == signal.SIGINT else trainer.send_signal(sent)  # a terminal sends Ctrl-C to all of them
         assert trainer.wait(30) == code, log.read_text()
     finally:
