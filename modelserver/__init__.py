@@ -2,5 +2,6 @@
 
 For a laptop, the tests, and where no official image runs. What it does not do is refused with a sentence, never half there.
 
-    __main__ → rpc, rest → service → predict, versions → runtime → errors;  flags stands alone
+    __main__ → flags;  rpc, rest → service → versions, predict → runtime
+    errors, integers and metrics are what all of these may use
 """

@@ -347,6 +347,10 @@ def test_with_the_flag_replies_carry_bytes(half_plus_two: Client) -> None:
 
 def test_an_input_with_a_default_may_be_left_out(half_plus_two: Client) -> None:
     assert tf.make_ndarray(half_plus_two.predict().outputs["y"]).tolist() == [[5.0]]
+    assert refused(half_plus_two.predict, z=[1.0]) == (
+        "INVALID_ARGUMENT",
+        "Inputs contains invalid name. Used request inputs: , request input: z",
+    )
 
 
 def test_channel_arguments_reach_grpc(half_plus_two: Client) -> None:
