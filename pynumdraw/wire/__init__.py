@@ -57,7 +57,9 @@ def from_tensor(tensor: tensor_pb2.TensorProto) -> np.ndarray:
     elif tensor.tensor_content:
         dtype, _ = _DTYPE[tensor.dtype]
         if len(tensor.tensor_content) != count * dtype.itemsize:
-            raise ValueError(f"tensor_content has {len(tensor.tensor_content)} bytes, shape {shape} of {dtype} wants {count * dtype.itemsize}")
+            raise ValueError(
+                f"tensor_content has {len(tensor.tensor_content)} bytes, shape {shape} of {dtype} wants {count * dtype.itemsize}"
+            )
         return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
     else:
         dtype, field = _DTYPE[tensor.dtype]
