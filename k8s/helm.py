@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -59,4 +60,5 @@ class Helm:
     def render(self, release: str, chart: Path) -> str:
         """The chart's manifests for `kubectl apply`, without its test."""
         text = self.run("template", release, str(chart), "--skip-tests", "--kube-version", "1.36.0")
+        text = re.sub(r"\n{2,}(?=---\n|\Z)", "\n", text)  # how many empty lines end a manifest differs from one helm to the next
         return text.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")
