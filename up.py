@@ -111,7 +111,8 @@ def run(port: int, store: Path, recipe: str) -> None:
                 f"--rest_api_port={rest_port}",
                 f"--model_name={NAME}",
                 f"--model_base_path={store.resolve() / NAME}",
-                "--tensorflow_intra_op_parallelism=1",
+                "--tensorflow_intra_op_parallelism=1",  # a small model is slower spread over cores
+                "--grpc_max_threads=40",  # more than the requests that the gateway lets through at a time
             )
             settings = {
                 "GATEWAY_PORT": str(port),
@@ -136,7 +137,10 @@ def run(port: int, store: Path, recipe: str) -> None:
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(int(os.environ.get("PORT", "8080")), Path(os.environ.get("STORE", "models")), os.environ.get("RECIPE", "quick"))
+        port, store, recipe = (
+            os.environ.get(name) or default for name, default in (("PORT", "8080"), ("STORE", "models"), ("RECIPE", "quick"))
+        )
+        run(int(port), Path(store), recipe)
     except CannotStart as exc:
         print(f"up: {exc}", file=sys.stderr)
         return 1
