@@ -57,16 +57,12 @@ class Worker(ThreadWorker):
                 conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGTERM: say so at /readyz, and end after `linger_s`. The same again: end now."""
-        end = functools.partial(super().handle_exit, sig, frame)
-        if _draining.is_set() or self.linger_s == 0:
+        """On SIGTERM: say so at /readyz, and end after `linger_s`. A group that is told to end sends it twice: once is enough."""
+        if not _draining.is_set():
             _draining.set()
-            end()
-            return
-        _draining.set()
-        timer = threading.Timer(self.linger_s, end)
-        timer.daemon = True
-        timer.start()
+            timer = threading.Timer(self.linger_s, functools.partial(super().handle_exit, sig, frame))
+            timer.daemon = True
+            timer.start()
 
 
 class Log:

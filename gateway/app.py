@@ -55,32 +55,33 @@ def _watch(app: Flask, telemetry: Telemetry) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.began = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        g.version = g.reason = g.detail = None
+        told = g._get_current_object()  # the real one: each look through the proxy costs two microseconds
+        told.began = time.perf_counter()
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        told.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        told.version = told.reason = told.detail = None
         telemetry.began()
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers.extend(_HEADERS)
-        response.headers["X-Request-ID"] = g.request_id
+        told, asked = g._get_current_object(), request._get_current_object()  # type: ignore[attr-defined]
+        response.headers.extend([*_HEADERS, ("X-Request-ID", told.request_id)])
         response.headers.setdefault("Cache-Control", "no-store")
-        seconds = time.perf_counter() - g.began
-        route = request.url_rule.rule if request.url_rule else "none"
-        telemetry.ended(route, request.method, response.status_code, g.version, seconds)
-        level = logging.DEBUG if request.path in _QUIET else logging.WARNING if response.status_code >= 500 else logging.INFO
+        seconds, status = time.perf_counter() - told.began, response.status_code
+        route = asked.url_rule.rule if asked.url_rule else "none"
+        telemetry.ended(route, asked.method, status, told.version, seconds)
+        level = logging.DEBUG if asked.path in _QUIET else logging.WARNING if status >= 500 else logging.INFO
         if _log.isEnabledFor(level):
             fields = {
-                "request_id": g.request_id,
-                "method": request.method,
-                "path": request.path[:200],
-                "status": response.status_code,
+                "request_id": told.request_id,
+                "method": asked.method,
+                "path": asked.path[:200],
+                "status": status,
                 "latency_ms": round(seconds * 1000, 3),
-                "model_version": g.version,
-                "reason": g.reason,
+                "model_version": told.version,
+                "reason": told.reason,
             }
-            _log.log(level, "request", extra={"fields": {**fields, "detail": g.detail} if g.detail else fields})
+            _log.log(level, "request", extra={"fields": {**fields, "detail": told.detail} if told.detail else fields})
         return response
 
 

@@ -154,7 +154,7 @@ def _said(lack: str | None) -> dict[str, Any]:
 
 def _flag(name: str) -> bool:
     """A yes or no in the address."""
-    text = request.args.get(name, "0").lower()
+    text = request.args.get(name, "0").lower() if request.query_string else "0"
     if text not in ("0", "1", "false", "true"):
         raise InvalidDrawing(f"{name}: found {json.dumps(text[:40])}, wanted 1 or 0")
     return text in ("1", "true")
