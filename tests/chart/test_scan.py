@@ -10,12 +10,17 @@ import yaml
 from tests.chart import tools
 from tests.chart.conftest import template
 
+pytestmark = pytest.mark.timeout(400)
 EXCEPTIONS = tools.ROOT / "tests" / "chart" / "checkov.yaml"
 
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory):
     """(check, resource) pairs that checkov finds in the renders and the Dockerfiles, and how many checks passed."""
+    try:
+        checkov = tools.checkov()
+    except tools.Missing as missing:
+        pytest.fail(str(missing))
     folder = tmp_path_factory.mktemp("scan")
     for name in ("default", "everything"):
         (folder / f"{name}.yaml").write_text(template("--values", str(tools.CHART / "ci" / f"{name}-values.yaml")))
@@ -23,7 +28,7 @@ def findings(tmp_path_factory):
         (folder / path.name).write_text(path.read_text())
     done = subprocess.run(
         [
-            tools.checkov(),
+            checkov,
             "--directory",
             str(folder),
             "--framework",
@@ -38,7 +43,7 @@ def findings(tmp_path_factory):
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=300,
     )
     assert done.returncode in (0, 1), done.stderr
     reports = json.loads(done.stdout)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 RATE = 40.0  # requests a second; 30 are wanted of every step under load
-THREADS = 8
+THREADS = 16
 TIMEOUT_S = 10.0
 FRESH_EVERY = 5  # so many requests go over a connection that is kept before a new one is made: both kinds are to be seen
 
