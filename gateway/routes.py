@@ -26,7 +26,7 @@ def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page:
     """All paths of the gateway as a blueprint."""
     paths = Blueprint("gateway", __name__)
     openapi = json.loads(OPENAPI.read_text())
-    openapi["info"]["version"] = __version__
+    openapi["info"]["version"], openapi["servers"] = __version__, [{"url": settings.base_path}]
 
     @paths.post("/api/v1/predict")
     def predict() -> Response:

@@ -39,7 +39,7 @@ def conditions(store: Path) -> Iterator[str]:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         model = next((line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), model)
-    yield f"machine   {model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; load average {os.getloadavg()[0]:.1f} before"
+    yield f"machine   {model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, load {os.getloadavg()[0]:.1f}"
     parts = ("flask", "gunicorn", "grpcio", "numpy", "pillow", "protobuf")
     packages = ", ".join(f"{name} {version(name)}" for name in parts)
     yield f"versions  Python {platform.python_version()}, {packages}, {wrk_version()}"

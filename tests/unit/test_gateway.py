@@ -406,8 +406,10 @@ def test_health_does_not_ask_the_model(client: FlaskClient, predictor: FakePredi
     assert client.post("/api/v1/predict", json=DRAWN).status_code == 200
 
 
-def test_the_document_tells_this_version(client: FlaskClient) -> None:
-    assert client.get("/api/v1/openapi.json").json["info"]["version"] == __version__
+def test_the_document_tells_this_version_and_where_it_is(predictor: FakePredictor, web: Path) -> None:
+    document = create_app(Settings(base_path="/digits"), predictor, web=web).test_client().get("/digits/api/v1/openapi.json").json
+    assert document["info"]["version"] == __version__
+    assert document["servers"] == [{"url": "/digits"}]
 
 
 # The page
