@@ -8,7 +8,7 @@ import { BLANK, add, clear, redo, toRequest, undo } from "./strokes.js";
 import { sayAnswer, sayModel, sayTime, sayTrouble } from "./words.js";
 
 const TROUBLES = { waiting: "model not ready", offline: "no connection", busy: "busy", broken: "server error" };
-const SETTLED_MS = 700; // a screen reader hears an answer once it has stood so long
+const SETTLED_MS = 700; // a screen reader hears an answer once the pen is up and it has stood so long
 
 const byId = (id) => document.getElementById(id);
 const bars = createBars(byId("bars"));
@@ -94,7 +94,7 @@ function showWords({ kind, big, title, note, spoken = "" }) {
   showRetry(null, false);
   clearTimeout(speech);
   speech = setTimeout(() => {
-    if (byId("spoken").textContent !== spoken) byId("spoken").textContent = spoken;
+    if (!pad.drawing() && byId("spoken").textContent !== spoken) byId("spoken").textContent = spoken;
   }, SETTLED_MS);
 }
 

@@ -1,24 +1,18 @@
 """The real page: gateway and model server on this machine, or wherever PAGE_URL says; and a Chromium to look at it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from tests.browser.site import chromium, model_store, served_page
-
-
-@pytest.fixture(scope="session")
-def store() -> Path:
-    return model_store()
+from tests.browser.site import chromium, served_page
 
 
 @pytest.fixture(scope="session")
-def page_url() -> Iterator[str]:
+def page_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of a running page, with a slash at its end."""
-    with served_page() as url:
+    with served_page(lambda: request.getfixturevalue("tiny_store")) as url:
         yield url
 
 
@@ -27,6 +21,8 @@ def browser() -> Iterator[Browser]:
     with chromium() as launched:
         yield launched
 
+
+expect.set_options(timeout=20_000)  # a page answers in a tenth of a second; a machine that is busy with other work may take long
 
 NewPage = Callable[..., Page]
 

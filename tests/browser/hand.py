@@ -31,7 +31,7 @@ DOT: list[Stroke] = [[(0.5, 0.5)]]
 def open_page(page: Page, url: str) -> None:
     """The page at url, ready to be drawn on and, as its status says, in touch with a model."""
     page.goto(url)
-    expect(page.locator("#status")).to_have_attribute("data-state", "ready", timeout=15_000)
+    expect(page.locator("#status")).to_have_attribute("data-state", "ready")
 
 
 def smooth(stroke: Stroke, between: int = 6) -> list[tuple[float, float]]:

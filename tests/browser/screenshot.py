@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.hand import SEVEN, draw, open_page
-from tests.browser.site import chromium, served_page
+from tests.browser.site import best_store, chromium, served_page
 
 WINDOWS = {"": (1200, 760), "-phone": (390, 844)}  # suffix of the file's name → width and height, CSS px
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the desktop picture, such as docs/page.png; the phone's goes beside it")
     out: Path = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)
-    with served_page() as url, chromium() as browser:
+    with served_page(best_store) as url, chromium() as browser:
         for suffix, (width, height) in WINDOWS.items():
             page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=2, reduced_motion="reduce")
             open_page(page, url)

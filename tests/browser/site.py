@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests import stack
 
 
-def model_store() -> Path:
-    """A model store that holds a version: MODEL_STORE, else models/."""
+def best_store() -> Path:
+    """A model store that holds a version worth a picture: MODEL_STORE, else models/."""
     root = Path(os.environ.get("MODEL_STORE") or stack.ROOT / "models")
     if not any(path.name.isdigit() for path in (root / "digits").glob("*")):
         wanted = "wanted one to read drawings; `make train` makes one, MODEL_STORE names another store"
@@ -25,12 +25,12 @@ def model_store() -> Path:
 
 
 @contextmanager
-def served_page() -> Iterator[str]:
-    """The address of a running page, with a slash at its end: PAGE_URL, else programs started here and stopped at the end."""
+def served_page(store: Callable[[], Path]) -> Iterator[str]:
+    """The address of a running page, with a slash at its end: PAGE_URL, else programs started here on that store and stopped at the end."""
     if given := os.environ.get("PAGE_URL"):
         yield given.rstrip("/") + "/"
         return
-    server, address, _ = stack.model_server(model_store())
+    server, address, _ = stack.model_server(store())
     with server:
         gateway, url = stack.gateway(address)
         with gateway:

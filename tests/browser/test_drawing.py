@@ -57,7 +57,7 @@ def test_in_a_zoomed_browser_ink_lies_under_the_cursor_and_a_seven_reads_seven(b
         assert page.evaluate("devicePixelRatio") == pytest.approx(zoom)
         watch_pointer(page)
         press(page, SEVEN[0])
-        wait_until("ink under the cursor", lambda: ink_lay_under_pointer(page), 5)
+        wait_until("ink under the cursor", lambda: ink_lay_under_pointer(page))
         page.mouse.up()
         expect_seven(page)
 
@@ -85,7 +85,7 @@ def test_the_screen_shows_ink_at_the_cursor(new_page: NewPage, page_url: str, ra
     for k, (x, y) in enumerate(others):
         page.mouse.move(x, y)
         if k % 18 == 0:
-            wait_until(f"ink at the cursor, {x}, {y}", lambda x=x, y=y: pixel(page, x, y) == ink_colour(page), 5)
+            wait_until(f"ink at the cursor, {x}, {y}", lambda x=x, y=y: pixel(page, x, y) == ink_colour(page))
             assert pixel(page, x, y + below_px) != ink_colour(page)
     page.mouse.up()
     expect_seven(page)
