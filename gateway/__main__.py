@@ -68,20 +68,13 @@ class Worker(ThreadWorker):
 class Log:
     """gunicorn's words to the process's log; each request has its line from the application."""
 
+    access = reopen_files = close_on_exec = staticmethod(lambda *_: None)
+
     def __init__(self, config: Config) -> None:
         self._log = logging.getLogger("gunicorn")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
-
-    def access(self, *_: object) -> None:
-        """Nothing."""
-
-    def reopen_files(self) -> None:
-        """There are none."""
-
-    def close_on_exec(self) -> None:
-        """Nothing is open."""
 
 
 class Server(BaseApplication):

@@ -76,14 +76,6 @@ class Predictor(Protocol):
     def versions(self) -> list[ServedVersion]:
         """What every address reports. Raises nothing: an address that cannot be asked is a row."""
 
-    def close(self) -> None:
-        """End the connections."""
-
-
-def target(address: str) -> str:
-    """gRPC's name of a serving address: the whole name is resolved, so that round robin has every address of it."""
-    return address if address.startswith("unix:") else f"dns:///{address}"
-
 
 class Serving:
     """TensorFlow Serving at one name. Safe for many threads."""
@@ -97,7 +89,8 @@ class Serving:
         self._cards: dict[int, Card] = {}
         self._report: tuple[float, list[ServedVersion]] = (-math.inf, [])
         self._report_lock = threading.Lock()
-        self._channel = grpc.insecure_channel(grpc_target or target(self._address), options=_options(settings))
+        named = self._address if self._address.startswith("unix:") else f"dns:///{self._address}"  # dns: every address of the name
+        self._channel = grpc.insecure_channel(grpc_target or named, options=_options(settings))
         request, reply = serving_pb2.PredictRequest, serving_pb2.PredictResponse
         self._call = self._channel.unary_unary(PREDICT, request.SerializeToString, reply.FromString)
 
@@ -223,17 +216,19 @@ def translate(exc: grpc.RpcError) -> GatewayError:
 
 def _predictions(reply: serving_pb2.PredictResponse, count: int, card: Card) -> list[Prediction]:
     """The predictions in a reply, each number checked: a broken reply must never become a digit. Raises BadModelReply."""
-    probabilities = _output(reply, "probabilities", (count, 10), "f")
-    is_digit = _output(reply, "is_digit_probability", (count,), "f")
+    rows = _output(reply, "probabilities", (count, 10), "f")
+    chances = _output(reply, "is_digit_probability", (count,), "f")
     accepted = _output(reply, "accepted", (count,), "b")
-    if not (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE).all():
-        raise BadModelReply("the model's reply was refused: its probabilities do not sum to 1", detail=f"sums {probabilities.sum(axis=1)}")
-    rows = zip(probabilities.tolist(), is_digit.tolist(), accepted.tolist(), strict=True)
-    return [Prediction(row, is_digit_probability, taken, card.version, card) for row, is_digit_probability, taken in rows]
+    for row, chance in zip(rows, chances, strict=True):
+        if not (min(row) >= 0 and abs(sum(row) - 1) <= SUM_TOLERANCE and max(row) <= 1 + ROUNDING):  # NaN is none of it
+            raise BadModelReply("the model's reply was refused: probabilities are not from 0 to 1 with a sum of 1", detail=f"{row}")
+        if not 0 <= chance <= 1 + ROUNDING:
+            raise BadModelReply("the model's reply was refused: is_digit_probability is not from 0 to 1", detail=f"{chance}")
+    return [Prediction(row, chance, taken, card.version, card) for row, chance, taken in zip(rows, chances, accepted, strict=True)]
 
 
-def _output(reply: serving_pb2.PredictResponse, name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
-    """An output of probabilities (kind "f") or of yes and no ("b") in the shape wanted."""
+def _output(reply: serving_pb2.PredictResponse, name: str, shape: tuple[int, ...], kind: str) -> list[Any]:
+    """An output in the shape wanted, of floats (kind "f") or of yes and no ("b")."""
     if name not in reply.outputs:
         raise BadModelReply(f"the model's reply was refused: it has no output {name}", detail=f"outputs {sorted(reply.outputs)}")
     try:
@@ -242,9 +237,7 @@ def _output(reply: serving_pb2.PredictResponse, name: str, shape: tuple[int, ...
         raise BadModelReply(f"the model's reply was refused: {name} cannot be read", detail=str(exc)) from exc
     if values.shape != shape or values.dtype.kind != kind:
         raise BadModelReply(f"the model's reply was refused: {name} is {values.dtype}{list(values.shape)}, wanted {kind}{list(shape)}")
-    if kind == "f" and not ((values >= 0) & (values <= 1 + ROUNDING)).all():  # NaN is neither
-        raise BadModelReply(f"the model's reply was refused: {name} is not from 0 to 1")
-    return values
+    return values.tolist()
 
 
 def _card(reply: serving_pb2.PredictResponse) -> Card:
