@@ -9,9 +9,21 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-deps --require-hashes
 LIBRARY := pynumdraw gateway trainer modelserver k8s data up.py
-T ?= tests/unit tests/contract tests/browser
+T ?= tests/unit tests/contract tests/browser tests/chart
 
-export PORT STORE RECIPE
+APP_VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pynumdraw/__init__.py)
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+IMAGE_REGISTRY ?= localhost
+IMAGE_TAG ?= $(APP_VERSION)-$(COMMIT)
+IMAGES = $(IMAGE_REGISTRY)/pynumdraw-gateway:$(IMAGE_TAG) $(IMAGE_REGISTRY)/pynumdraw-trainer:$(IMAGE_TAG)
+NAMESPACE := pynumdraw
+HELM ?= helm
+ifneq ($(filter kind-up,$(MAKECMDGOALS)),)
+VALUES ?= k8s/values/kind.yaml
+IMAGE_LOAD ?= kind load docker-image --name pynumdraw
+endif
+
+export PORT STORE RECIPE IMAGE_REGISTRY IMAGE_TAG IMAGE_LOAD VALUES
 
 help: ## this list
 	@echo "pynumdraw: draw a digit, get an honest answer. Usage: make TARGET"; echo
@@ -28,20 +40,61 @@ data: $(VENV)/.programs ## the four raw MNIST files into data/, checked
 train: install data ## train and publish a new version (RECIPE=quick or best)
 	@$(PY) -m trainer fit --data data --store $(or $(STORE),models) --recipe $(or $(RECIPE),quick)
 
+evaluate: install data ## measure the newest version and write docs/model-card.md (DRAWINGS="file …" measures with real pens)
+	@$(PY) -m trainer evaluate --store $(or $(STORE),models) $(if $(DRAWINGS),--drawings $(DRAWINGS)) --card docs/model-card.md
+
 test: test-install data ## every suite that needs no cluster (T=path runs one)
+	@echo "Training the small model that the tests read with, where these sources have none yet"
+	@$(PY) -m tests.stack
 	@$(PY) -m pytest $(T)
 
 test-install: $(VENV)/.tests ## what the tests need, a browser too
 	@tests/browser/ensure-chromium
+	@$(PY) -m tests.chart.tools
+
+test-chart: test-install ## the chart, without a cluster
+	@$(PY) -m pytest tests/chart
+
+test-e2e: test-install ## the life of a release on the cluster of KUBECONFIG (INGRESS_URL, IMAGE_LOAD; after make build)
+	@$(PY) -m pytest tests/e2e -x
 
 bench: test-install ## speed of the whole path and of its parts, as a table
 	@$(PY) -m tests.bench
 
-golden: test-install ## rewrite the golden frames; then read the diff
+golden: test-install ## rewrite the golden frames and renders; then read the diff
 	@$(PY) -m tests.golden
+	@$(PY) -m tests.chart.golden
 
 screenshot: test-install ## the README's picture, from the real page
 	@$(PY) -m tests.browser.screenshot docs/page.png
+
+build: data ## both images, with docker, podman or buildah (IMAGE_REGISTRY=localhost IMAGE_BUILD_FLAGS=)
+	@builder=$$(for each in docker podman buildah; do if $$each info >/dev/null 2>&1; then echo $$each; break; fi; done); \
+	[ -n "$$builder" ] || { echo "make: needs docker, podman or buildah; none of them works here" >&2; exit 1; }; \
+	for image in gateway trainer; do name=$(IMAGE_REGISTRY)/pynumdraw-$$image; \
+	  $$builder build $(IMAGE_BUILD_FLAGS) --file Dockerfile.$$image --build-arg VERSION=$(APP_VERSION) --build-arg REVISION=$(COMMIT) \
+	    --tag $$name:$(APP_VERSION) --tag $$name:$(IMAGE_TAG) .; done
+
+deploy: build ## install or change the release on the cluster of KUBECONFIG (VALUES=file IMAGE_LOAD=command)
+	@kubectl apply -f k8s/namespace.yaml
+	@if [ -n "$(IMAGE_LOAD)" ]; then $(IMAGE_LOAD) $(IMAGES); fi
+	@$(HELM) upgrade --install pynumdraw helm/pynumdraw --namespace $(NAMESPACE) $(if $(VALUES),--values $(VALUES)) --set imageRegistry=$(IMAGE_REGISTRY) \
+	  --set gateway.image.tag=$(IMAGE_TAG) --set trainer.image.tag=$(IMAGE_TAG) --wait --timeout 15m
+
+kind-up: ## a cluster in Docker, by kind
+	@kind create cluster --config k8s/kind.yaml --wait 120s
+
+kind-down: ## the end of that cluster
+	@kind delete cluster --name pynumdraw
+
+upgrade: test-install ## serve another version of the model (VERSION=2)
+	@$(PY) -m k8s --namespace $(NAMESPACE) upgrade $(VERSION)
+
+rollback: test-install ## back to the revision before (REVISION=n)
+	@$(PY) -m k8s --namespace $(NAMESPACE) rollback $(REVISION)
+
+status: test-install ## what runs on the cluster, what answers, and why not
+	@$(PY) -m k8s --namespace $(NAMESPACE) status
 
 lint: $(VENV)/.lint ## ruff, types, imports
 	@$(VENV)/bin/ruff check .
@@ -59,6 +112,13 @@ protos: $(VENV)/.lint ## pynumdraw/wire/*_pb2.py from the .proto files
 lock: $(VENV)/.lint ## requirements/*.txt from requirements/*.in
 	@requirements/lock $(VENV)/bin/uv
 
+chart-docs: test-install ## the chart's README and k8s/manifests.yaml (needs helm)
+	@$(PY) helm/reference.py readme
+	@$(PY) -m k8s render
+
+chart-schema: test-install ## the chart's values.schema.json
+	@$(PY) helm/reference.py schema
+
 clean: ## remove build/ and the virtual environment; models/ and data/ stay
 	rm -rf build $(VENV)
 
@@ -74,9 +134,9 @@ $(VENV)/.programs: requirements/gateway.txt requirements/trainer.txt | $(PY)
 	@$(PIP_INSTALL) -r requirements/gateway.txt -r requirements/trainer.txt
 	@touch $@
 
-$(VENV)/.tests: requirements/test.txt $(VENV)/.programs
+$(VENV)/.tests: requirements/test.txt requirements/chart.txt requirements/k8s.txt $(VENV)/.programs
 	@echo "Installing what the tests need"
-	@$(PIP_INSTALL) -r requirements/test.txt
+	@$(PIP_INSTALL) -r requirements/test.txt -r requirements/chart.txt -r requirements/k8s.txt
 	@touch $@
 
 $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
@@ -84,4 +144,5 @@ $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
 	@$(PIP_INSTALL) -r requirements/lint.txt
 	@touch $@
 
-.PHONY: help up install data train test test-install bench golden screenshot lint fmt protos lock clean
+.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench golden screenshot build deploy kind-up kind-down upgrade rollback status \
+  lint fmt protos lock chart-docs chart-schema clean

@@ -135,7 +135,8 @@ def run(port: int, store: Path, recipe: str) -> None:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what it puts in the background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         port, store, recipe = (
             os.environ.get(name) or default for name, default in (("PORT", "8080"), ("STORE", "models"), ("RECIPE", "quick"))

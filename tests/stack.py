@@ -126,3 +126,7 @@ def tiny_store() -> Path:
             trained = subprocess.run([sys.executable, "-m", *fit], cwd=ROOT, capture_output=True, text=True, check=False)
             assert trained.returncode == 0, f"{fit} ended with {trained.returncode}:\n{trained.stderr}"
     return root
+
+
+if __name__ == "__main__":
+    print(tiny_store())
