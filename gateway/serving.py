@@ -180,7 +180,7 @@ _WANTED = ("probabilities", "is_digit_probability", "accepted")
 def _options(settings: Settings) -> list[tuple[str, Any]]:
     """How the channel behaves."""
     retry = {"maxAttempts": 5, "initialBackoff": "0.02s", "maxBackoff": "0.5s", "backoffMultiplier": 3}
-    retry["retryableStatusCodes"] = ["UNAVAILABLE"]
+    retry["retryableStatusCodes"] = ["UNAVAILABLE", "CANCELLED"]  # by the server, as one that is stopped does: we cancel nothing
     predict = {"name": [{"service": "tensorflow.serving.PredictionService"}], "retryPolicy": retry}
     service_config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [predict]}
     return [

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the gate says no or something unexpected happened, 2 refus
 """
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
@@ -20,18 +21,20 @@ from trainer.errors import Refused
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         return args.run(args)
+    except _Stopped as exc:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("stopped; nothing was published", file=sys.stderr)
+        return exc.exit_code
     except (Refused, StoreError) as exc:
         print(exc, file=sys.stderr)
         return 2
     except OSError as exc:
         print(f"{exc.filename or 'trainer'}: {exc.strerror or exc}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was published", file=sys.stderr)
-        return 130
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -149,9 +152,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM came."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
-    print("stopped; nothing was published", file=sys.stderr)
-    raise SystemExit(128 + signum)
+    """Leave, and again every second: an exception that comes up inside a callback of TensorFlow's is swallowed there."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    signal.signal(signal.SIGALRM, lambda number, frame: _stop(signum, frame))
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    raise _Stopped(signum)
 
 
 if __name__ == "__main__":

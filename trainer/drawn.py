@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -17,6 +19,7 @@ from trainer import outliers, strokes
 from trainer.dataset import CLASSES, Digits
 
 _CHUNK = 500  # drawings a task; arbitrary
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
     first_outlier = -(-digits // _CHUNK)
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     with ProcessPoolExecutor(processes, context, _start_worker) as pool:
-        tasks = [pool.submit(_draw_chunk, k < first_outlier, size, (*seed, k)) for k, size in enumerate(sizes)]
+        with _stopped_later():
+            tasks = [pool.submit(_draw_chunk, k < first_outlier, size, (*seed, k)) for k, size in enumerate(sizes)]
         try:
             parts = [task.result() for task in tasks]
         except BaseException:
@@ -42,6 +46,25 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
             raise
     labels = np.concatenate([np.arange(size) % CLASSES for size in sizes[:first_outlier]]).astype(np.uint8)
     return Drawn(Digits(np.concatenate(parts[:first_outlier]), labels), np.concatenate(parts[first_outlier:]))
+
+
+@contextmanager
+def _stopped_later() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block ends: a process that loses its parent while it begins would end in a traceback.
+
+    Only the handlers' change holds this process, since any thread may take a signal; the mask is what the begun processes inherit.
+    """
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in _STOPS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -54,6 +77,7 @@ def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
 def _start_worker() -> None:
     """Ctrl-C is the parent's to handle; a worker never outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
 
     def follow() -> None:
         parent = multiprocessing.parent_process()
