@@ -34,6 +34,8 @@ class Calibration:
     min_pair: float = _MIN_PAIR
     """… at least this sure of the two likeliest together."""
     prior: float = PRIOR
+    rejected: float = REJECTED
+    """Share of the hard-warped digits that the threshold was set to turn away."""
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """float[N, 10] of the logits."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pynumdraw import ink
-from trainer.calibrate import REJECTED
-from trainer.config import RECIPES, Recipe
+from trainer.config import Recipe
+from trainer.errors import Refused
 from trainer.evaluate import Evaluation
 from trainer.report import confusion_png, contact_sheet, reliability_png
 from trainer.strokes import DIGITS
@@ -99,7 +99,9 @@ def table(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
 def _page(evaluations: Sequence[Evaluation]) -> str:
     last = evaluations[-1]
     made = last.manifest
-    recipe: Recipe = RECIPES[made["recipe"]]
+    if "settings" not in made:
+        raise Refused(f"version {last.version} does not tell the settings it was made with; `python -m trainer fit` makes one that does")
+    recipe = Recipe(**made["settings"])
     seeds = ", ".join(str(e.manifest["seed"]) for e in evaluations)
     spent = ", ".join(f"{e.manifest['seconds']:.0f}" for e in evaluations)
     calibration = made["calibration"]
@@ -120,7 +122,7 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         temperature=calibration["temperature"],
         prior=calibration["prior"],
         threshold=calibration["threshold"],
-        rejected=REJECTED,
+        rejected=calibration["rejected"],
         max_confidence=calibration["max_confidence"],
         min_pair=calibration["min_pair"],
         models=f"{len(evaluations)} model(s) of recipe `{recipe.name}`, seed {seeds}, made in {spent} s with {made['threads']} threads "

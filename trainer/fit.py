@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
         draft.publish(
             {
                 "recipe": recipe.name,
+                "settings": asdict(recipe),
                 "seed": seed,
                 "threads": recipe.threads,
                 "parameters": weights.parameters,

@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pynumdraw.wire import from_tensor, serving_pb2
 from tests.stack import wait_until
 from trainer import outliers, strokes
 from trainer.calibrate import Calibration
+from trainer.config import TINY
 from trainer.export import WARMUP_BATCHES, export, open_session
 from trainer.model import Network, Weights
 
@@ -75,6 +77,7 @@ def test_the_same_seed_gives_the_same_model(store, drawn):
 def test_the_manifest_tells_how_the_version_was_made(store):
     manifest = store.manifest(1)
     assert manifest["recipe"] == "tiny"
+    assert manifest["settings"] == json.loads(json.dumps(asdict(TINY)))
     assert manifest["seed"] == 3
     assert manifest["ink_version"] == ink.INK_VERSION
     assert manifest["tensorflow"].startswith("2.20.")
@@ -281,8 +284,6 @@ def test_the_gate_says_yes_to_an_equal_candidate_and_no_with_reasons_to_a_worse_
 
 
 def _untrained() -> Weights:
-    from trainer.config import TINY
-
     network = Network(TINY, seed=0)
     channels = [layer[0] for layer in TINY.layers]
     return network.fold([np.zeros(n, np.float32) for n in channels], [np.ones(n, np.float32) for n in channels])
