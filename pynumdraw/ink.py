@@ -16,7 +16,7 @@ INK_VERSION = 1
 
 FRAME_PX = 28
 BOX_PX = 20
-FRAME_PEN_PX = 2.4  # line width in the frame; chosen by measurement, see docs/model-card.md
+FRAME_PEN_PX = 2.4  # line width in the frame: at 2.4 a pen's drawing has MNIST's mean ink; accuracy on pens is the same from 2.0 to 3.0
 DEFAULT_PEN = 0.06  # line width on the canvas where none is told, as a share of its shorter side
 FAINT_EXTENT = 0.06  # a drawing that is smaller than this share of the canvas's shorter side is too little to read
 
