@@ -13,12 +13,13 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from gateway.errors import DrawingTooLarge, GatewayError
+from gateway.errors import GatewayError
 from gateway.page import read_page
 from gateway.routes import routes
 from gateway.serving import Predictor
 from gateway.settings import Settings
 from gateway.telemetry import Telemetry
+from gateway.turns import App, Turns
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 
@@ -38,13 +39,13 @@ def create_app(
     draining: once set, /readyz says that this gateway takes no new requests. web: the folder of the page.
     """
     app = Flask("gateway", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1  # Werkzeug cuts a body of untold length there: one byte more tells
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False  # a redirect would name the host that a proxy hides
-    told = telemetry or Telemetry()
-    app.register_blueprint(routes(settings, predictor, told, read_page(web), draining or threading.Event()))
+    told, turns = telemetry or Telemetry(), Turns()
+    app.register_blueprint(routes(settings, predictor, told, read_page(web), draining or threading.Event(), turns))
     _watch(app, told)
-    _say_errors(app, settings)
+    _say_errors(app)
+    app.wsgi_app = turns.taken_by(app.wsgi_app)  # type: ignore[method-assign, assignment]
     if base := settings.base_path.rstrip("/"):
         app.wsgi_app = _Under(base, app.wsgi_app)  # type: ignore[method-assign]
     return app
@@ -85,7 +86,7 @@ def _watch(app: Flask, telemetry: Telemetry) -> None:
         return response
 
 
-def _say_errors(app: Flask, settings: Settings) -> None:
+def _say_errors(app: Flask) -> None:
     """Every error is JSON with the status that it has on the wire."""
 
     @app.errorhandler(GatewayError)
@@ -96,8 +97,6 @@ def _say_errors(app: Flask, settings: Settings) -> None:
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:
         status = HTTPStatus(error.code or 500)
-        if status == DrawingTooLarge.status:
-            return ours(DrawingTooLarge(f"body: found {request.content_length} bytes, wanted at most {settings.max_body_bytes}"))
         response = _error(status, status.name.lower(), error.description or status.phrase)
         response.headers.extend([(name, value) for name, value in error.get_headers() if name == "Allow"])
         return response
@@ -120,7 +119,7 @@ def _error(status: HTTPStatus, code: str, message: str, retry_after_s: int | Non
 class _Under:
     """The application under a path that a proxy passes on. The path without its last slash leads to the one with it."""
 
-    def __init__(self, base: str, app: Callable[..., Iterable[bytes]]) -> None:
+    def __init__(self, base: str, app: App) -> None:
         self._base, self._app = base, app
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -28,12 +28,12 @@ MAX_STROKES = 1_000
 MAX_POINTS = 20_000
 MAX_PICTURE_SIDE_PX = 4_096
 MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
+LARGE_BYTES = 64 * 1024  # of a body that takes milliseconds to read
 
 _PNG_URL = "data:image/png;base64,"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _LEAST_GREY = 32  # of 255: what is lighter is paper; arbitrary, a line that people call grey has 60 and more
 _BAND_ROWS = 128  # of a picture at a time, so that what it takes to convert them stays small
-_LARGE_BYTES = 256 * 1024
 _one_at_a_time = threading.RLock()  # large bodies and pictures: reading takes ten times their size, and runs one at a time anyway
 
 
@@ -123,7 +123,7 @@ def parse_new_data(body: bytes) -> Picture:
 
 
 def _room_for(body: bytes) -> AbstractContextManager[Any]:
-    return _one_at_a_time if len(body) > _LARGE_BYTES else nullcontext()
+    return _one_at_a_time if len(body) > LARGE_BYTES else nullcontext()
 
 
 def _object(body: bytes) -> dict[str, Any]:

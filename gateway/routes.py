@@ -2,41 +2,49 @@
 
 import json
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, abort, g, jsonify, request
 
-from gateway.drawing import Drawing, parse_drawing, parse_new_data
+from gateway.drawing import LARGE_BYTES, Drawing, parse_drawing, parse_new_data
 from gateway.errors import DrawingTooLarge, InvalidDrawing
 from gateway.page import Page
 from gateway.serving import Prediction, Predictor
 from gateway.settings import Settings
 from gateway.telemetry import WINDOW_S, Telemetry
+from gateway.turns import Turns
 from pynumdraw import __version__
 
 OPENAPI = Path(__file__).with_name("openapi.json")
 FOR_EVER = "public, max-age=31536000, immutable"
+Parsed = TypeVar("Parsed")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _EMPTY_FRAME = np.zeros((28, 28), np.uint8)
 
 
-def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event) -> Blueprint:
-    """All paths of the gateway as a blueprint."""
+def routes(
+    settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event, turns: Turns
+) -> Blueprint:
+    """All paths of the gateway as a blueprint. What waits, for the sender or for the model, steps aside meanwhile."""
     paths = Blueprint("gateway", __name__)
     openapi = json.loads(OPENAPI.read_text())
     openapi["info"]["version"], openapi["servers"] = __version__, [{"url": settings.base_path}]
 
     @paths.post("/api/v1/predict")
     def predict() -> Response:
-        drawing = parse_drawing(_body(), request.content_type)
-        return jsonify(_answer(drawing, drawing.wants_frame or _flag("frame")))
+        kind = request.content_type
+        drawing = _read(lambda body: parse_drawing(body, kind))
+        answer = _answer(drawing, drawing.wants_frame or _flag("frame"))
+        return Response(_encode(answer), mimetype="application/json")
 
     @paths.post("/predict_number/")
     def predict_number() -> Response:
         """The original demo's: always a digit, "0" as its confidence where the page's answer would have none."""
-        drawing = parse_new_data(_body())
+        drawing = _read(parse_new_data)
         prediction = _ask(drawing.frame())
         answer = _said(drawing.lack()) if drawing.lack() else _judged(prediction)
         _note(answer)
@@ -52,7 +60,8 @@ def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page:
 
     @paths.get("/api/v1/versions")
     def versions() -> Response:
-        serving = [vars(row) for row in predictor.versions()]
+        with turns.aside():
+            serving = [vars(row) for row in predictor.versions()]
         by_version = {str(version): count for version, count in sorted(telemetry.recent_answers().items())}
         return jsonify(model=settings.model_name, serving=serving, answers={"window_s": WINDOW_S, "by_version": by_version})
 
@@ -61,7 +70,8 @@ def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page:
         wanted = request.args.get("version")
         if wanted is not None and not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:20]) < 1 << 63):
             raise InvalidDrawing(f"version: found {json.dumps(wanted[:40])}, wanted a whole number of 1 or more")
-        found = predictor.card(None if wanted is None else int(wanted))
+        with turns.aside():
+            found = predictor.card(None if wanted is None else int(wanted))
         g.version = found.version
         return jsonify(found.text)
 
@@ -91,11 +101,20 @@ def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page:
         kind, content = page.files[name]
         return Response(content, content_type=kind, headers={"Cache-Control": FOR_EVER if build == page.hash else "no-store"})
 
-    def _body() -> bytes:
-        body = request.get_data(cache=False)
-        if len(body) > settings.max_body_bytes:
-            raise DrawingTooLarge(f"body: found more than {settings.max_body_bytes} bytes, wanted at most that many")
-        return body
+    def _read(parse: Callable[[bytes], Parsed]) -> Parsed:
+        told, most = request.content_length, settings.max_body_bytes
+        if told is not None and told > most:
+            raise DrawingTooLarge(f"body: found {told} bytes, wanted at most {most}")
+        with turns.aside():
+            whole = told if told is not None else most + 1 if request.environ.get("wsgi.input_terminated") else 0  # chunked: one more tells
+            body = request.environ["wsgi.input"].read(whole)
+            if len(body) > most:
+                raise DrawingTooLarge(f"body: found more than {most} bytes, wanted at most that many")
+            if told is not None and len(body) < told:
+                raise InvalidDrawing(f"body: found {len(body)} bytes before the end, wanted {told} as the Content-Length says")
+            if len(body) > LARGE_BYTES:
+                return parse(body)
+        return parse(body)
 
     def _answer(drawing: Drawing, wants_frame: bool) -> dict[str, Any]:
         lack = drawing.lack()
@@ -110,7 +129,8 @@ def routes(settings: Settings, predictor: Predictor, telemetry: Telemetry, page:
         return {**answer, "frame": frame.tolist()} if wants_frame else answer
 
     def _ask(frame: np.ndarray) -> Prediction:
-        prediction = predictor.predict(frame[None])[0]  # (1, 28, 28)
+        with turns.aside():
+            (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
         g.version = prediction.version
         return prediction
 

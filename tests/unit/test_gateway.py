@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.wsgi import ClosingIterator
 
 from gateway.app import create_app
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
@@ -20,6 +22,7 @@ from gateway.page import read_page
 from gateway.serving import Card, Prediction, ServedVersion, translate
 from gateway.settings import Settings
 from gateway.telemetry import JsonLines, Telemetry
+from gateway.turns import Turns
 from pynumdraw import __version__
 from pynumdraw.ink import INK_VERSION, rasterise
 
@@ -244,7 +247,7 @@ def test_a_body_of_untold_length_is_not_read_beyond_the_limit(client: FlaskClien
     environ = {"wsgi.input": sent, "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json", "HTTP_TRANSFER_ENCODING": "chunked"}
     response = client.post("/api/v1/predict", environ_overrides=environ)
     assert response.status_code == 413
-    assert sent.tell() <= 20_001
+    assert sent.tell() == 20_001
 
 
 def test_a_body_of_just_the_longest_length_is_read(client: FlaskClient) -> None:
@@ -562,3 +565,74 @@ def test_metrics_count_requests_and_answers_by_version(client: FlaskClient, pred
     assert value("gateway_confidence_bucket", model_version="3", le="0.98") == 0
     assert value("gateway_confidence_bucket", model_version="3", le="0.99") == 1
     assert value("gateway_requests_in_flight") == 0
+
+
+# Turns
+
+
+def test_who_waits_for_the_model_or_for_the_sender_lets_others_have_the_turn(
+    client: FlaskClient, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+
+    class SlowSender(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert free.wait(20)
+            return super().read(size)
+
+    def slow_model(images: np.ndarray) -> list[Prediction]:
+        assert free.wait(20)
+        return FakePredictor.predict(predictor, images)
+
+    monkeypatch.setattr(predictor, "predict", slow_model)
+    sent = json.dumps(DRAWN).encode()
+    environ = {"wsgi.input": SlowSender(sent), "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent))}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [
+            pool.submit(client.application.test_client().post, "/api/v1/predict", json=DRAWN),
+            pool.submit(client.application.test_client().post, "/api/v1/predict", environ_overrides=environ),
+        ]
+        try:
+            assert client.get("/healthz").status_code == 200
+            assert not any(request.done() for request in waiting)
+        finally:
+            free.set()
+        assert [request.result().status_code for request in waiting] == [200, 200]
+
+
+def test_only_one_thread_computes_at_a_time() -> None:
+    turns, inside, most = Turns(), 0, 0
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        for _ in range(2000):
+            pass
+        inside -= 1
+        with turns.aside():
+            pass
+        return ClosingIterator([b"a", b"b"])
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(lambda _: b"".join(turns.taken_by(app)({}, None)), range(200)))  # type: ignore[arg-type]
+    assert answers == {b"ab"}
+    assert most == 1
+
+
+def test_a_turn_ends_with_an_error_too() -> None:
+    turns = Turns()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        raise RuntimeError("no")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            turns.taken_by(app)({}, None)  # type: ignore[arg-type]
+
+
+def test_a_sender_that_stops_early_is_told(client: FlaskClient) -> None:
+    environ = {"wsgi.input": io.BytesIO(b'{"width":'), "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "100"}
+    response = client.post("/api/v1/predict", environ_overrides=environ)
+    assert response.status_code == 400
+    assert error_of(response)["message"] == "body: found 9 bytes before the end, wanted 100 as the Content-Length says"
