@@ -28,6 +28,7 @@ from gateway.telemetry import log_as_json
 from tests import stack
 from tests.bench.bodies import write_bodies
 from tests.bench.load import load, wrk_version
+from tests.bench.process import processes_of, processor_s, resident_mb
 from tests.bench.servers import compare
 
 JSON = "application/json"
@@ -50,32 +51,6 @@ def conditions(store: Path) -> Iterator[str]:
     yield f"model     digits version {numbers[-1]}, recipe {manifest.get('recipe', 'unknown')}, one thread within an operation"
 
 
-def processes_of(program: stack.Program) -> list[int]:
-    """Process ids of the program and its children; Linux alone tells."""
-    own = program.process.pid
-    children = Path(f"/proc/{own}/task/{own}/children")
-    return [own, *map(int, children.read_text().split())] if children.exists() else [own]
-
-
-def resident_mb(pids: list[int]) -> str:
-    found = []
-    for pid in pids:
-        status = Path(f"/proc/{pid}/status")
-        if status.exists():
-            found += [int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmRSS")]
-    return " + ".join(f"{size:.0f}" for size in found) or "unknown"
-
-
-def processor_s(pids: list[int]) -> float:
-    """Seconds of processor time that the processes have used."""
-    ticks = 0
-    for pid in pids:
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.exists():
-            ticks += sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 @contextmanager
 def running(store: Path) -> Iterator[tuple[str, str, stack.Program]]:
     """(gRPC address, URL, gateway) with both programs up."""
@@ -90,7 +65,7 @@ def running(store: Path) -> Iterator[tuple[str, str, stack.Program]]:
 
 def whole_path(url: str, gateway: stack.Program, bodies: dict[str, tuple[str, Path]], seconds: float) -> None:
     """Load on the gateway's port: the whole path."""
-    pids = processes_of(gateway)
+    pids = processes_of(gateway.process)
     print(f"resident {resident_mb(pids)} MB\n")
     print(f"{'whole path':24} {'clients':>7} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7} {'gateway processor ms':>21}")
     for name, (path, body) in bodies.items():
@@ -122,7 +97,7 @@ def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1
     """Each of the gateway's parts in this process, one call after another."""
     serving = Serving(Settings(serving_address=address))
     app = create_app(Settings(serving_address=address), serving)
-    print(f"\n{'own share, in process':34} {'processor ms':>13} {'wall ms':>9}    (wall of gRPC and whole includes the model)")
+    print(f"\n{'own share, in process':46} {'processor ms':>13} {'wall ms':>9}    (wall of gRPC and whole includes the model)")
     for name in list(bodies)[:2]:
         path, file = bodies[name]
         body = file.read_bytes()
@@ -142,7 +117,6 @@ def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1
         def whole(environ: dict[str, Any] = environ, body: bytes = body) -> None:
             answer = app({**environ, "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO()}, lambda *_: lambda _: None)
             assert b'"digit"' in b"".join(answer)
-            answer.close()  # type: ignore[attr-defined]
 
         parts: dict[str, Callable[[], Any]] = {
             "parse": lambda body=body: parse_drawing(body, JSON),
@@ -152,7 +126,7 @@ def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1
         }
         for part, call in parts.items():
             processor_ms, wall_ms = timed(call, rounds)
-            print(f"{name + ': ' + part:34.34} {processor_ms:13.3f} {wall_ms:9.3f}", flush=True)
+            print(f"{name + ': ' + part:46} {processor_ms:13.3f} {wall_ms:9.3f}", flush=True)
         assert prediction.version
     serving.close()
 
@@ -167,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bodies = write_bodies(Path(scratch))
         if chosen.servers:
-            compare(chosen.store, bodies, chosen.seconds, Path(scratch))
+            compare(chosen.store, list(bodies.values())[1], chosen.seconds, Path(scratch))
             return
         with running(chosen.store) as (address, url, gateway):
             whole_path(url, gateway, bodies, chosen.seconds)

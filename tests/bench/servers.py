@@ -1,95 +1,92 @@
-"""Production WSGI servers under the same gateway, to choose by measurement: each in a throw-away virtual environment."""
+"""Production WSGI servers under the same gateway, to choose by measurement; what is not ours is installed into a throw-away environment."""
 
+import os
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
+from statistics import mean
 
 from tests import stack
 from tests.bench.load import load
+from tests.bench.process import processes_of, processor_s, resident_mb
 
 _APP = """
-import pathlib, sys
-sys.path.insert(0, {root!r})
+import os, sys
+sys.path.insert(0, os.environ["ROOT"])
 from gateway.app import create_app
 from gateway.serving import Serving
 from gateway.settings import Settings
 from gateway.telemetry import log_as_json
-log_as_json("info", open({log!r}, "a"))
-settings = Settings(serving_address={address!r})
+log_as_json("info", open("log", "a"))
+settings = Settings(serving_address=os.environ["SERVING"])
 app = create_app(settings, Serving(settings))
 """
 
-# name → (what to install beside the gateway's requirements, the command)
-SERVERS: dict[str, tuple[list[str], str]] = {
-    "gunicorn gthread": (["gunicorn"], "{bin}/gunicorn -k gthread --threads 40 -w 1 --keep-alive 75 -b 127.0.0.1:{port} bench_app:app"),
-    "gunicorn + h1c": (
-        ["gunicorn", "gunicorn_h1c"],
-        "{bin}/gunicorn -k gthread --threads 40 -w 1 --keep-alive 75 -b 127.0.0.1:{port} --http-parser fast bench_app:app",
-    ),
-    "waitress": (["waitress"], "{bin}/waitress-serve --host 127.0.0.1 --port {port} --threads 40 bench_app:app"),
-    "cheroot": (["cheroot"], "{bin}/cheroot --bind 127.0.0.1:{port} --threads 40 bench_app:app"),
-    "granian": (
-        ["granian"],
-        "{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --workers 1 --blocking-threads 40 --no-ws bench_app:app",
-    ),
+_INSTALLED = ("waitress", "cheroot", "granian")
+SERVERS = {
+    "python -m gateway": f"{sys.executable} -m gateway",
+    "gunicorn gthread": "{bin}/gunicorn -k gthread --threads 40 --keep-alive 75 -b 127.0.0.1:{port} bench_app:app",
+    "waitress": "{bin}/waitress-serve --host 127.0.0.1 --port {port} --threads 40 bench_app:app",
+    "cheroot": "{bin}/cheroot --bind 127.0.0.1:{port} --threads 40 bench_app:app",
+    "granian": "{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 40 --no-ws bench_app:app",
 }
 
 
-def compare(store: Path, bodies: dict[str, tuple[str, Path]], seconds: float, scratch: Path, rounds: int = 3) -> None:
-    """Start each server on the same application, load it, and print a table; rounds alternate, the best of each is shown."""
-    from tests.bench.__main__ import processes_of, processor_s, resident_mb
+def compare(store: Path, body: tuple[str, Path], seconds: float, scratch: Path, rounds: int = 3) -> None:
+    """Load each server in turn, `rounds` times, and print the means.
 
-    name, (path, body) = list(bodies.items())[1]
-    server, address, _ = stack.model_server(store)
-    (scratch / "bench_app.py").write_text(textwrap.dedent(_APP).format(root=str(stack.ROOT), log=str(scratch / "log"), address=address))
-    for kind, (packages, _) in SERVERS.items():
-        print(f"installing {kind}", flush=True)
-        _install(scratch / kind.replace(" ", "-"), packages)
-    print(f"\n{name}, {seconds:g} s each, best of {rounds} rounds")
-    best: dict[str, list[float]] = {}
+    The model server does the same work for each request whoever asks, so the gateway's processor time in units of the model server's
+    ("own/model") tells the servers apart on a machine whose speed changes.
+    """
+    path, file = body
+    (scratch / "bench_app.py").write_text(_APP)
+    print(f"installing {', '.join(_INSTALLED)} beside the gateway's requirements", flush=True)
+    _install(scratch / "venv")
+    rows: dict[str, list[list[float]]] = {name: [] for name in SERVERS}
     facts: dict[str, str] = {}
-    with server:
+    model_server, address, _ = stack.model_server(store)
+    with model_server:
         for _ in range(rounds):
-            for kind, (_, command) in SERVERS.items():
+            for name, command in SERVERS.items():
                 port = stack.free_port()
-                words = command.format(bin=scratch / kind.replace(" ", "-") / "bin", port=port).split()
+                environ = {
+                    "PYTHONPATH": str(stack.ROOT if name == "python -m gateway" else scratch),
+                    "ROOT": str(stack.ROOT),
+                    "SERVING": address,
+                }
+                environ |= {"GATEWAY_PORT": str(port), "GATEWAY_METRICS_PORT": "0", "GATEWAY_SERVING_ADDRESS": address}
                 began = time.perf_counter()
-                program = _Started(words, scratch)
+                words = command.format(bin=scratch / "venv" / "bin", port=port).split()
+                with (scratch / "words").open("w") as said:
+                    server = subprocess.Popen(words, cwd=scratch, env={**os.environ, **environ}, stdout=said, stderr=said)
                 try:
                     url = f"http://127.0.0.1:{port}"
-                    stack.wait_until(f"{kind} answers", lambda url=url: stack.get(f"{url}/healthz")[0] == 200)
-                    start_s = time.perf_counter() - began
-                    load(url + path, body, 8, 1)
-                    pids = processes_of(program)  # type: ignore[arg-type]
-                    row = []
+                    stack.wait_until(f"{name} answers", lambda url=url: stack.get(f"{url}/healthz")[0] == 200)
+                    facts[name] = f"{time.perf_counter() - began:7.2f}"
+                    load(url + path, file, 8, 1)
+                    own, models = processes_of(server), processes_of(model_server.process)
+                    row: list[float] = []
                     for connections in (1, 8):
-                        before = processor_s(pids)
-                        seen = load(url + path, body, connections, seconds)
-                        assert seen.failed == 0, f"{kind}: {seen}"
-                        row += [seen.requests_per_s, -seen.p50_ms, -(processor_s(pids) - before) / seen.requests * 1000]
-                    facts[kind] = f"{start_s:6.2f}  {resident_mb(pids)}"
-                    best[kind] = [max(pair) for pair in zip(row, best.get(kind, row), strict=True)]
+                        own_s, model_s = processor_s(own), processor_s(models)
+                        seen = load(url + path, file, connections, seconds)
+                        assert seen.failed == 0, f"{name}: {seen}"
+                        own_s, model_s = processor_s(own) - own_s, processor_s(models) - model_s
+                        row += [seen.requests_per_s, seen.p50_ms, own_s / max(model_s, 0.01)]
+                    rows[name].append(row)
+                    facts[name] += f"  {resident_mb(own)}"
                 finally:
-                    program.process.terminate()
-                    program.process.wait(20)
-    print(f"{'server':18} {'1: req/s':>9} {'p50 ms':>7} {'cpu ms':>7} {'8: req/s':>9} {'p50 ms':>7} {'cpu ms':>7}  start s  resident MB")
-    for kind, (one, one_p50, one_cpu, eight, eight_p50, eight_cpu) in best.items():
-        print(f"{kind:18} {one:9.0f} {-one_p50:7.2f} {-one_cpu:7.2f} {eight:9.0f} {-eight_p50:7.2f} {-eight_cpu:7.2f}  {facts[kind]}")
+                    server.terminate()
+                    server.wait(30)
+    columns = f"{'req/s':>9} {'p50 ms':>7} {'own/model':>10}"
+    print(f"\nmean of {rounds}: one client, then eight\n{'':18} {columns} {columns} start s  MB")
+    for name, seen_rows in rows.items():
+        one, one_p50, one_own, eight, eight_p50, eight_own = map(mean, zip(*seen_rows, strict=True))
+        print(f"{name:18} {one:9.0f} {one_p50:7.2f} {one_own:10.2f} {eight:9.0f} {eight_p50:7.2f} {eight_own:10.2f} {facts[name]}")
 
 
-class _Started:
-    """A server as a child process, its words thrown away."""
-
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self.process = subprocess.Popen(
-            command, cwd=folder, env={"PYTHONPATH": str(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-
-def _install(venv: Path, packages: list[str]) -> None:
+def _install(venv: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(stack.ROOT / "requirements" / "gateway.txt")], check=True)
-    subprocess.run([*pip, *packages], check=True)
+    subprocess.run([*pip, *_INSTALLED], check=True)
