@@ -53,7 +53,7 @@ class Strokes:
 
     def frame(self) -> np.ndarray:
         """uint8[28, 28], 0 paper, 255 ink."""
-        return ink.rasterise(self.strokes, self.width, self.height)  # type: ignore[arg-type]
+        return ink.rasterise(self.strokes, self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
         _refuse_points(strokes, width, height)
     parts = [xy[begin:end] for begin, end in pairwise(ends) if end > begin]
     inside = bool(((xy >= 0) & (xy <= size)).all())
-    return parts if inside else ink.strokes_inside(parts, width, height)  # type: ignore[arg-type]
+    return parts if inside else ink.strokes_inside(parts, width, height)
 
 
 def _refuse_points(strokes: list[Any], width: float, height: float) -> NoReturn:

@@ -24,7 +24,7 @@ _STATION_PX = 0.4  # stations on the line: the line between two is at most 0.02 
 _CENTRE_PX = 14  # index of the pixel that holds the centre of mass: 13.997 down and 14.006 across, mean of MNIST's training images
 _MAX_STATIONS = 1500  # beyond it, stations that share a cell of 1/3 px are merged: bounds the work for a canvas full of scribble
 
-Stroke = Sequence[Sequence[float]]  # [[x, y, …], …] in canvas px, y grows down
+Stroke = Sequence[Sequence[float]] | np.ndarray  # [[x, y, …], …] or float[n, 2 or more], in canvas px, y grows down
 
 
 def strokes_inside(strokes: Sequence[Stroke], width: float, height: float) -> list[np.ndarray]:

@@ -49,7 +49,8 @@ def _fit(args: argparse.Namespace) -> int:
     _use_threads(recipe.threads)
     from trainer.fit import fit
 
-    number = fit(recipe, mnist, store, args.seed, args.if_empty)
+    commit = os.environ.get("SOURCE_COMMIT")  # an image holds no repository, but says this
+    number = fit(recipe, mnist, store, args.seed, args.if_empty, commit)
     print(f"{store.folder} holds version {store.versions()[-1]} already; nothing to do" if number is None else store.path(number))
     return 0
 

@@ -1,6 +1,5 @@
 """From the MNIST files to a published version: load, draw, train, calibrate, score once, export, publish."""
 
-import os
 import subprocess
 import sys
 import time
@@ -28,8 +27,10 @@ CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999
 _VALIDATION_SEED = 1_000_003  # of what is drawn for validation: the same for every run, and never a training seed
 
 
-def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empty: bool = False) -> int | None:
+def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empty: bool = False, commit: str | None = None) -> int | None:
     """Make and publish one version; returns its number, or None where `only_if_empty` and another trainer was faster.
+
+    commit: the source code's, for the manifest; by default that of the repository which holds this file, if one does.
 
     Raises Refused or StoreError where that cannot be; then no version was written.
     """
@@ -77,7 +78,7 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
                 "parameters": weights.parameters,
                 "ink_version": ink.INK_VERSION,
                 "tensorflow": tf.__version__,
-                "source_commit": _source_commit(),
+                "source_commit": commit or _repository_commit(),
                 "data": mnist.sums,
                 "threshold": calibration.threshold,
                 "calibration": calibration.fields(),
@@ -104,10 +105,8 @@ def score_once(weights: Weights, calibration: Calibration, test: Digits) -> tupl
     )
 
 
-def _source_commit() -> str | None:
-    """The commit that this code is of; None where that cannot be told. An image holds no repository, but says it in SOURCE_COMMIT."""
-    if told := os.environ.get("SOURCE_COMMIT"):
-        return told
+def _repository_commit() -> str | None:
+    """The commit that is checked out here; None where that cannot be told."""
     try:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
