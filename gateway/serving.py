@@ -25,6 +25,7 @@ from pynumdraw.wire import GET_MODEL_STATUS, PREDICT, from_tensor, model_spec, s
 
 STATUS_TIMEOUT_S = 1.0
 STATUS_AGE_S = 1.0  # a report of the versions may be that old: many pages ask, the servers are asked once
+RENEW_S = 1.0  # a channel that fails is made anew at most that often
 CARD_PAUSE_S = 0.005  # between two tries to reach the one address that has the version
 SUM_TOLERANCE = 1e-3  # of ten float32, which may have been rounded on the way
 ROUNDING = 4e-7  # of one float32 near 1
@@ -90,13 +91,19 @@ class Serving:
         self._report: tuple[float, list[ServedVersion]] = (-math.inf, [])
         self._report_lock = threading.Lock()
         named = self._address if self._address.startswith("unix:") else f"dns:///{self._address}"  # dns: every address of the name
-        self._channel = grpc.insecure_channel(grpc_target or named, options=_options(settings))
-        request, reply = serving_pb2.PredictRequest, serving_pb2.PredictResponse
-        self._call = self._channel.unary_unary(PREDICT, request.SerializeToString, reply.FromString)
+        self._target, self._options = grpc_target or named, _options(settings)
+        self._renewal_lock = threading.Lock()
+        self._connect()
 
     def close(self) -> None:
         """End the connections; requests in flight are cancelled."""
         self._channel.close()
+
+    def _connect(self) -> None:
+        self._channel = grpc.insecure_channel(self._target, options=self._options)
+        request, reply = serving_pb2.PredictRequest, serving_pb2.PredictResponse
+        self._call = self._channel.unary_unary(PREDICT, request.SerializeToString, reply.FromString)
+        self._connected_at = time.monotonic()
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
         """uint8[N, 28, 28], 0 paper, 255 ink → N predictions of one version. Raises GatewayError."""
@@ -137,13 +144,37 @@ class Serving:
             return rows
 
     def _ask(self, request: serving_pb2.PredictRequest, deadline: float) -> serving_pb2.PredictResponse:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise ServingTimeout(f"no model server answered within {self._timeout_s:g} s")
         try:
-            return self._call(request, timeout=left_s)
+            return self._send(request, deadline)
         except grpc.RpcError as exc:
             raise translate(exc) from exc
+
+    def _send(self, request: serving_pb2.PredictRequest, deadline: float) -> serving_pb2.PredictResponse:
+        """The reply; what is UNAVAILABLE is asked again over a new channel. Raises grpc.RpcError, ServingTimeout."""
+        while (left_s := deadline - time.monotonic()) > 0:
+            call = self._call
+            try:
+                return call(request, timeout=left_s)
+            except grpc.RpcError as exc:
+                if exc.code() is not grpc.StatusCode.UNAVAILABLE or not self._renewed(call):
+                    raise
+        raise ServingTimeout(f"no model server answered within {self._timeout_s:g} s")
+
+    def _renewed(self, call: Any) -> bool:
+        """Whether there is another channel than that of this call, which failed; it is made unless this one is young.
+
+        A name that had no address (while the first model is trained, say) is looked up by a channel again after ever longer pauses, up to
+        two minutes, and nothing can shorten them (gRPC's DNS resolver); a new channel looks at once.
+        """
+        with self._renewal_lock:
+            if self._call is call:
+                if time.monotonic() - self._connected_at < RENEW_S:
+                    return False
+                later = threading.Timer(self._timeout_s, self._channel.close)  # others may still wait for an answer on it
+                later.daemon = True
+                later.start()
+                self._connect()
+            return True
 
     def _card_of(self, version: int, deadline: float) -> Card | None:
         """The card of the version that answered; None where that version has gone since. Raises BadModelReply for one we cannot use."""
@@ -161,9 +192,9 @@ class Serving:
     def _find_card(self, version: int, deadline: float) -> Card | None:
         """Read the card of a version. During a roll not every address has it, and they take turns: so ask until one does."""
         request = serving_pb2.PredictRequest(model_spec=model_spec(self._name, version, "card"))
-        while (left_s := deadline - time.monotonic()) > 0:
+        while deadline > time.monotonic():
             try:
-                card = _card(self._call(request, timeout=left_s))
+                card = _card(self._send(request, deadline))
             except grpc.RpcError as exc:
                 if exc.code() is not grpc.StatusCode.NOT_FOUND:
                     raise translate(exc) from exc

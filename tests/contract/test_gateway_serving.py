@@ -1,6 +1,7 @@
 """The gateway's client at the wire: a real gRPC server that says what a test wants, and sometimes breaks."""
 
 import socket
+import socketserver
 import struct
 import sys
 import threading
@@ -234,6 +235,50 @@ def test_a_name_that_does_not_resolve_is_a_server_that_is_away() -> None:
         with pytest.raises((ServingUnavailable, ServingTimeout)):
             serving.predict(IMAGE)
         assert serving.versions() == []
+
+
+@contextmanager
+def name_server(known: threading.Event) -> Iterator[int]:
+    """The UDP port of a DNS server that has no address for any name until `known` is set, then 127.0.0.1."""
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            query, door = self.request
+            end = query.index(b"\0", 12) + 5  # the question: name, type, class
+            found = known.is_set() and query[end - 4 : end - 2] == b"\0\1"  # type A
+            flags = b"\x81\x80" if known.is_set() else b"\x81\x83"  # NXDOMAIN
+            record = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 5, 4) + socket.inet_aton("127.0.0.1")
+            head = query[:2] + flags + struct.pack(">4H", 1, found, 0, 0)
+            door.sendto(head + query[12:end] + (record if found else b""), self.client_address)
+
+    with socketserver.UDPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_name_that_gets_its_first_address_late_is_found_at_once(fake: FakeServing) -> None:
+    """As while the first model is trained: gRPC would look again after pauses that grow to two minutes."""
+    known = threading.Event()
+    with name_server(known) as port, client("serving.test:1", f"dns://127.0.0.1:{port}/serving.test:{fake.port}") as serving:
+        began = time.monotonic()
+        while time.monotonic() - began < 6:  # by then the pauses are of three seconds and more
+            with pytest.raises(ServingUnavailable):
+                serving.predict(IMAGE)
+            time.sleep(0.3)
+        known.set()
+
+        def answers() -> bool:
+            try:
+                return serving.predict(IMAGE)[0].version == 1
+            except ServingUnavailable:
+                return False
+
+        wait_until("the name is found", answers, timeout_s=1.5)
 
 
 def test_a_server_that_comes_back_is_found() -> None:
