@@ -180,11 +180,6 @@ def test_serving_pods_and_gateway_pods_may_be_killed(release, under_load):
         )
 
 
-def test_the_next_version_is_trained_beside_the_one_that_serves(release, under_load):
-    release.run(release.documented("wait-train"), timeout_s=900)
-    assert "published /store/digits/2" in release.kubectl("logs", "job/pynumdraw-next")
-
-
 def test_from_one_server_to_three_all_three_serve_alike(release, under_load):
     scale = f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.replicas="
     for replicas in (1, 3):
@@ -198,6 +193,21 @@ def test_from_one_server_to_three_all_three_serve_alike(release, under_load):
     even = sum(shares) / 3
     assert len(shares) == 3 and even > 100
     assert all(abs(share - even) <= even / 3 for share in shares), shares
+
+
+def test_the_autoscaler_reacts(release, under_load):
+    if not release.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1", check=False):
+        pytest.skip("the cluster has no metrics API, so no autoscaler can react")
+    scaled = "serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=4,serving.autoscaling.targetCpuPercent=1"
+    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set {scaled}")
+    wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 180)
+    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.autoscaling.enabled=false")
+    wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
+
+
+def test_the_next_version_is_trained_beside_the_one_that_serves(release, under_load):
+    release.run(release.documented("wait-train"), timeout_s=900)
+    assert "published /store/digits/2" in release.kubectl("logs", "job/pynumdraw-next")
 
 
 def test_an_upgrade_moves_every_user_to_the_new_version(release, under_load, report):
@@ -258,16 +268,6 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_helm_goes_back_by_its
     assert helm.returncode != 0 and "roll" in out, out
     assert json.loads(release.run(f"helm get values {NAME} --all --output json").stdout)["model"]["version"] == 1
     wait_until("only version 1 is left", lambda: len(release.pods("serving", ready=False)) == 3, 60)
-
-
-def test_the_autoscaler_reacts(release, under_load):
-    if not release.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1", check=False):
-        pytest.skip("the cluster has no metrics API, so no autoscaler can react")
-    scaled = "serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=4,serving.autoscaling.targetCpuPercent=1"
-    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set {scaled}")
-    wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 180)
-    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.autoscaling.enabled=false")
-    wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
 
 
 def test_a_node_may_be_drained(release, under_load, report):
