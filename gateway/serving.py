@@ -150,15 +150,21 @@ class Serving:
             raise translate(exc) from exc
 
     def _send(self, request: serving_pb2.PredictRequest, deadline: float) -> serving_pb2.PredictResponse:
-        """The reply; what is UNAVAILABLE is asked again over a new channel. Raises grpc.RpcError, ServingTimeout."""
-        while (left_s := deadline - time.monotonic()) > 0:
-            call = self._call
-            try:
-                return call(request, timeout=left_s)
-            except grpc.RpcError as exc:
-                if exc.code() is not grpc.StatusCode.UNAVAILABLE or not self._renewed(call):
-                    raise
-        raise ServingTimeout(f"no model server answered within {self._timeout_s:g} s")
+        """The reply; where no server can be had, over a new channel if there may be one. Raises grpc.RpcError, ServingTimeout."""
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise ServingTimeout(f"no model server answered within {self._timeout_s:g} s")
+        call = self._call
+        try:
+            return call(request, timeout=left_s)
+        except grpc.RpcError as exc:
+            if exc.code() is not grpc.StatusCode.UNAVAILABLE or not self._renewed(call):
+                raise
+            unavailable = exc
+        try:
+            return self._call(request, timeout=max(0.0, deadline - time.monotonic()))
+        except grpc.RpcError as exc:
+            raise unavailable if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED else exc  # noqa: B904
 
     def _renewed(self, call: Any) -> bool:
         """Whether there is another channel than that of this call, which failed; it is made unless this one is young.

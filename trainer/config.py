@@ -75,11 +75,11 @@ TINY = Recipe(
 )
 BEST = Recipe(
     name="best",
-    layers=((32, 4, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1), (128, 3, 2)),
-    steps=8_000,
-    mnist_batch=168,
-    drawn_batch=40,
-    outlier_batch=48,
+    layers=((16, 3, 1), (32, 4, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1), (128, 3, 2)),
+    steps=12_000,
+    mnist_batch=128,
+    drawn_batch=28,
+    outlier_batch=36,
     drawn_digits=40_000,
     outliers=80_000,
     fit_images=None,
@@ -87,6 +87,7 @@ BEST = Recipe(
     validation_floor=0.98,
     ema_decay=0.998,
     weight_decay=0.05,
+    dropout=0.3,
     outlier_weight=0.4,
 )
 RECIPES = {recipe.name: recipe for recipe in (QUICK, BEST, TINY)}

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -36,8 +36,9 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
     sizes = [min(_CHUNK, total - at) for total in (digits, non_digits) for at in range(0, total, _CHUNK)]
     first_outlier = -(-digits // _CHUNK)
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+    with ExitStack() as ends:
         with _stopped_later():
+            pool = ends.enter_context(ProcessPoolExecutor(processes, context, _start_worker))
             tasks = [pool.submit(_draw_chunk, k < first_outlier, size, (*seed, k)) for k, size in enumerate(sizes)]
         try:
             parts = [task.result() for task in tasks]
@@ -50,7 +51,8 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
 
 @contextmanager
 def _stopped_later() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block ends: a process that loses its parent while it begins would end in a traceback.
+    """Ctrl-C and SIGTERM wait until the block ends: a process that loses its parent while it begins would end in a traceback, and a
+    semaphore that is half made would be left behind.
 
     Only the handlers' change holds this process, since any thread may take a signal; the mask is what the begun processes inherit.
     """

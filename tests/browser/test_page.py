@@ -4,7 +4,7 @@ import http.client
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -119,17 +119,17 @@ def proxy(target: str, prefix: str) -> Iterator[str]:
                 self.send_error(404)
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            upstream = http.client.HTTPConnection(where, timeout=10)
-            upstream.request(self.command, self.path[len(prefix) - 1 :], body, {"Content-Type": self.headers.get("Content-Type", "")})
-            reply = upstream.getresponse()
-            content = reply.read()
+            with closing(http.client.HTTPConnection(where, timeout=10)) as upstream:
+                upstream.request(self.command, self.path[len(prefix) - 1 :], body, {"Content-Type": self.headers.get("Content-Type", "")})
+                reply = upstream.getresponse()
+                content = reply.read()
             self.send_response(reply.status)
             for name in ("Content-Type", "Content-Security-Policy", "Cache-Control"):
                 if value := reply.headers.get(name):
                     self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-            upstream.close()
+            with suppress(ConnectionError):  # a page that is closed no longer wants it
+                self.end_headers()
+                self.wfile.write(content)
 
         do_POST = do_GET
 

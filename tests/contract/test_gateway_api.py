@@ -284,7 +284,8 @@ def raw(url: str, head: str, body: Iterable[bytes] = ()) -> tuple[int, Any, int]
                 part = connection.recv(65536)
                 assert part, f"the connection ended after {got!r}"
                 got += part
-            connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the server may have closed it by now
+                connection.shutdown(socket.SHUT_RDWR)
             sending.result()
     head_got, _, content = got.partition(b"\r\n\r\n")
     return int(head_got.split()[1]), json.loads(content), sent
