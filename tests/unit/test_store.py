@@ -87,8 +87,10 @@ def foreign(store, tmp_path_factory):
         publish(store)
     finally:
         os.umask(before)
+    base = tmp_path_factory.getbasetemp()
+    pytests = base.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else base.parent  # each worker has a folder of its own in it
     for folder in store.root.parents:
-        if folder.is_relative_to(tmp_path_factory.getbasetemp().parent):  # pytest keeps its own folders to their owner
+        if folder.is_relative_to(pytests):  # pytest keeps its own folders to their owner
             folder.chmod(0o755)
         elif not folder.stat().st_mode & 0o001:
             pytest.skip(f"{folder} is closed to other users")
