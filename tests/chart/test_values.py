@@ -25,7 +25,6 @@ OTHER = {  # where a value of the same type would not do
     "serving.image.digest": "sha256:" + "b" * 64,
     "gateway.image.digest": "sha256:" + "b" * 64,
     "serving.maxSurge": "50%",
-    "serving.minReadySeconds": 17,
 }
 WITH = {  # what must be there for it to matter
     "store.accessMode": ["--set", "store.node=n1"],

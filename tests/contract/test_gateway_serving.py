@@ -37,6 +37,14 @@ def client(address: str, grpc_target: str | None = None, **settings: Any) -> Ite
         serving.close()
 
 
+def answers(serving: Serving, version: int) -> bool:
+    """Whether a prediction is had of that version now; False where no server can be reached."""
+    try:
+        return serving.predict(IMAGE)[0].version == version
+    except ServingUnavailable:
+        return False
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeServing]:
     with serve(FakeServing()) as running:
@@ -271,14 +279,7 @@ def test_a_name_that_gets_its_first_address_late_is_found_at_once(fake: FakeServ
                 serving.predict(IMAGE)
             time.sleep(0.3)
         known.set()
-
-        def answers() -> bool:
-            try:
-                return serving.predict(IMAGE)[0].version == 1
-            except ServingUnavailable:
-                return False
-
-        wait_until("the name is found", answers, timeout_s=1.5)
+        wait_until("the name is found", lambda: answers(serving, 1), timeout_s=1.5)
 
 
 def test_a_server_that_comes_back_is_found() -> None:
@@ -287,15 +288,8 @@ def test_a_server_that_comes_back_is_found() -> None:
         with pytest.raises(ServingUnavailable):
             serving.predict(IMAGE)
         for version in (1, 2):
-
-            def answers(version: int = version) -> bool:
-                try:
-                    return serving.predict(IMAGE)[0].version == version
-                except ServingUnavailable:
-                    return False
-
             with serve(FakeServing(version=version), f"127.0.0.1:{port}"):
-                wait_until("the server is found", answers, timeout_s=8)
+                wait_until("the server is found", lambda version=version: answers(serving, version), timeout_s=8)
 
 
 def test_a_slow_server_is_given_its_time_and_no_more(fake: FakeServing) -> None:
