@@ -81,9 +81,10 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
 def open_session(folder: Path, threads: int = 0) -> tuple[Session, dict[str, Any]]:
     """A SavedModel as TensorFlow Serving runs it: a function from uint8[N, 28, 28] to the outputs by name, and its card.
 
-    threads: of one operation; 0 lets TensorFlow choose.
+    threads: of one operation, and of operations side by side; 0 lets TensorFlow choose, 1 is the caller's own.
     """
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
+    side_by_side = -1 if threads == 1 else threads
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=side_by_side)
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def

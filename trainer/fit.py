@@ -16,14 +16,16 @@ from trainer import metrics
 from trainer.calibrate import Calibration, calibrate
 from trainer.config import Recipe
 from trainer.dataset import Digits, Mnist, split
-from trainer.drawn import draw
+from trainer.drawn import Drawn, draw
 from trainer.errors import TrainingError
 from trainer.export import export
 from trainer.model import Weights
+from trainer.outliers import side_by_side
 from trainer.report import as_text, write_report
 from trainer.train import train
 
 CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0]
+_DRAWN_PER_PAIR = 20  # so many non-digits are drawn for each that is made of two of MNIST's digits
 _VALIDATION_SEED = 1_000_003  # of what is drawn for validation: the same for every run, and never a training seed
 
 
@@ -39,6 +41,9 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
     rest = rest[: recipe.fit_images]
     _say(f"drawing {recipe.drawn_digits} digits and {recipe.outliers} non-digits")
     drawn = draw(recipe.drawn_digits, recipe.outliers, (seed, 5), recipe.threads)
+    rng = np.random.default_rng([seed, 6])
+    pairs = [side_by_side(rest.images, rng) for _ in range(recipe.outliers // _DRAWN_PER_PAIR)]
+    drawn = Drawn(drawn.digits, np.concatenate([drawn.outliers, np.stack(pairs)]))
     fresh = draw(recipe.validation_drawn, recipe.validation_drawn, (_VALIDATION_SEED,), recipe.threads)
     _say(f"training {recipe.name!r} on {len(rest)} MNIST digits; {len(validation)} are kept for validation")
     weights = train(recipe, rest, drawn, seed)

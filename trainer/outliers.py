@@ -6,6 +6,7 @@ figures, scribbles, several digits at once, crossed-out, cut, turned and mixed d
 
 import numpy as np
 
+from pynumdraw import ink
 from trainer.strokes import Strokes, any_digit, curve, draw_digit, frame, hand, handwrite
 
 LETTERS = (
@@ -190,6 +191,13 @@ def several_digits(rng: np.random.Generator) -> Strokes:
     return strokes
 
 
+def side_by_side(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two pictures of digits out of uint8[N, 28, 28], one beside the other, framed as one drawing."""
+    left, right = images[rng.integers(len(images), size=2)]
+    (after, before), drop = rng.integers(0, 7, 2), rng.integers(-4, 5)  # px of the margins between them; one may stand lower
+    return ink.frame_from_picture(np.concatenate([left[:, : 28 - after], np.roll(right[:, before:], drop, 0)], 1))
+
+
 def crossed_out(rng: np.random.Generator) -> Strokes:
     """A digit with a cross, a zigzag or several lines over it. (One line over it may be a slashed 0 or a barred 7.)"""
     strokes = any_digit(rng)
@@ -275,13 +283,13 @@ KINDS = (
     (0.03, one_stroke),
     (0.06, figure),
     (0.05, scribble),
-    (0.07, several_digits),
+    (0.09, several_digits),
     (0.03, crossed_out),
     (0.04, turned_digit),
     (0.02, digit_with_more),
     (0.015, overlaid_digits),
     (0.03, blob),
-    (0.03, texture),
+    (0.05, texture),
 )
 _SHARES = np.array([share for share, _ in KINDS]) / sum(share for share, _ in KINDS)
 

@@ -119,10 +119,14 @@ class Release:
 
     def run(self, text: str, timeout_s: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command line from the checkout; AssertionError with what it said where it fails."""
-        if self.site.values and " --values " in text:
-            text = text.replace(" --values ", f" --values {self.site.values} --values ", 1)
         done = subprocess.run(
-            ["bash", "-c", text], cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
+            ["bash", "-c", self.with_values(text)],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"{text}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
@@ -131,6 +135,10 @@ class Release:
     def with_values(self, text: str) -> str:
         """A command line with the site's own values before ours."""
         return text.replace(" --values ", f" --values {self.site.values} --values ", 1) if self.site.values else text
+
+    def upgrade(self, *flags: str) -> None:
+        """Upgrade the release with the chart as it is here; the values stay, but for what the flags say."""
+        self.run(f"helm upgrade {NAME} {tools.CHART} --reset-then-reuse-values --wait {' '.join(flags)}")
 
     def documented(self, name: str, *changes: tuple[str, str]) -> str:
         """The command that the documents give under this name, parts of it replaced; AssertionError where a part is not in it."""

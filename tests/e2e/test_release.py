@@ -181,9 +181,8 @@ def test_serving_pods_and_gateway_pods_may_be_killed(release, under_load):
 
 
 def test_from_one_server_to_three_all_three_serve_alike(release, under_load):
-    scale = f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.replicas="
     for replicas in (1, 3):
-        release.run(f"{scale}{replicas}")
+        release.upgrade(f"--set serving.replicas={replicas}")
         wait_until(f"{replicas} serving pods", lambda n=replicas: len(release.pods("serving")) == n, 60)
     time.sleep(SETTLE_S)  # the shares of what comes from now on are measured
     before = release.requests_served()
@@ -199,9 +198,9 @@ def test_the_autoscaler_reacts(release, under_load):
     if not release.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1", check=False):
         pytest.skip("the cluster has no metrics API, so no autoscaler can react")
     scaled = "serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=4,serving.autoscaling.targetCpuPercent=1"
-    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set {scaled}")
+    release.upgrade(f"--set {scaled}")
     wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 180)
-    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --set serving.autoscaling.enabled=false")
+    release.upgrade("--set serving.autoscaling.enabled=false")
     wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
 
 
@@ -302,7 +301,7 @@ def test_the_models_outlive_the_release_and_the_chart_is_upgraded_from_the_relea
     load.versions = {1}
     load.start()
     begin = time.monotonic()
-    release.run(f"helm upgrade {NAME} {CHART} --reset-then-reuse-values --wait --timeout 5m")
+    release.upgrade("--timeout 5m")
     time.sleep(SETTLE_S)  # what the old pods leave behind would be seen now
     assert tally(load.outcomes, begin, time.monotonic()).sent > 30 * (time.monotonic() - begin) - 30
     assert "Succeeded" in release.run(release.documented("test")).stdout

@@ -84,6 +84,16 @@ def test_every_kind_of_outlier_gives_frames_and_the_same_seed_gives_the_same(kin
     assert len({frame.tobytes() for frame in frames}) > 15
 
 
+def test_two_pictures_side_by_side_are_one_drawing_of_both():
+    one = np.zeros((1, 28, 28), np.uint8)
+    one[:, 4:24, 12:16] = 255
+    for seed in range(10):
+        pair = outliers.side_by_side(one, np.random.default_rng(seed))
+        assert pair.shape == (28, 28)
+        inked = (pair >= 128).any(axis=0)
+        assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 2, f"seed {seed}: wanted two bars with paper between them"
+
+
 def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_and_repeats():
     script = (
         "from trainer.drawn import draw\n"
