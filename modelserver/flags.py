@@ -53,9 +53,7 @@ class Flags:
     flush_filesystem_caches: bool = _flag("bool", True, _IGNORED + "drop files from the page cache after a load")
     tensorflow_session_parallelism: int = _flag("int64", 0, "both of the next two")
     tensorflow_intra_op_parallelism: int = _flag("int64", 0, "threads within an operation; 0 = by the CPUs")
-    tensorflow_inter_op_parallelism: int = _flag(
-        "int64", 0, "threads for operations side by side; 0 = by the CPUs, -1 = none, nor a deadline"
-    )
+    tensorflow_inter_op_parallelism: int = _flag("int64", 0, "threads for operations side by side; 0 = by the CPUs, -1 = none")
     tensorflow_session_config_file: str = _flag("string", "", _REFUSED + "a whole session configuration")
     use_alts_credentials: bool = _flag("bool", False, _REFUSED + "ALTS")
     ssl_config_file: str = _flag("string", "", _REFUSED + "TLS")
