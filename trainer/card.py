@@ -37,12 +37,12 @@ finished.
 ## Method
 
 - Recipe `{recipe}`: {steps:,} steps of Adam with a one-cycle rate, weights averaged (decay {ema}), batches of {mnist} MNIST digits, {drawn}
-  drawn digits and {outlier} non-digits.
+  drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g}.
 - Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
   slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
-  textures. All but the last two are strokes, and all pass through the very augmentation of the digits: a warp (turn, slant, stretch, bend)
-  and a pen that is thicker or thinner.
+  textures, two of MNIST's digits side by side. All but the last three are strokes, and all pass through the very augmentation of the
+  digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
   confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, at a prior of {prior:g}; a drawing is
@@ -117,6 +117,7 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         mnist=recipe.mnist_batch,
         drawn=recipe.drawn_batch,
         outlier=recipe.outlier_batch,
+        smoothing=recipe.smoothing,
         styles=sum(map(len, DIGITS.values())),
         pen=ink.FRAME_PEN_PX,
         temperature=calibration["temperature"],
