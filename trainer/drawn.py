@@ -38,7 +38,7 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     with ExitStack() as ends:
         with _stopped_later():
-            pool = ends.enter_context(ProcessPoolExecutor(processes, context, _start_worker))
+            pool = ends.enter_context(ProcessPoolExecutor(processes, context, start_worker))
             tasks = [pool.submit(_draw_chunk, k < first_outlier, size, (*seed, k)) for k, size in enumerate(sizes)]
         try:
             parts = [task.result() for task in tasks]
@@ -76,7 +76,7 @@ def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
     return strokes.draw_many(lambda rng: strokes.draw_digit(next(next_digit), rng), size, seed)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Ctrl-C is the parent's to handle; a worker never outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)

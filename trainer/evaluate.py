@@ -18,11 +18,13 @@ from pynumdraw.store import ModelStore
 from trainer import metrics, outliers, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings
+from trainer.drawn import start_worker
 from trainer.export import Session, open_session
 
 Answers = dict[str, np.ndarray]
 _SEED = 7_000_003  # of what is drawn here; no training run uses it
 _SYNTHETIC = 1_000  # drawings of each kind
+_ROUNDS = 5  # of measuring the session time
 
 
 @dataclass
@@ -97,20 +99,20 @@ def synthetic(validation: Digits) -> dict[str, np.ndarray]:
     }
 
 
-def latency(folder: Path, rounds: int = 5) -> tuple[float, float]:
+def latency(folder: Path) -> tuple[float, float]:
     """(ms an image of session time asked one by one, the same in batches of 64), on the caller's thread alone.
 
     The lowest of the rounds' medians: what others do on the machine only ever adds. In a process of its own, since the first session of a
     process decides on the threads of all.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-        return alone.submit(_latency, folder, rounds).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start_worker) as alone:
+        return alone.submit(_latency, folder).result()
 
 
-def _latency(folder: Path, rounds: int) -> tuple[float, float]:
+def _latency(folder: Path) -> tuple[float, float]:
     session, _ = open_session(folder, threads=1)
     frames = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
-    spent = [(_median_ms(lambda: session(frames[:1]), 100), _median_ms(lambda: session(frames), 10) / 64) for _ in range(rounds)]
+    spent = [(_median_ms(lambda: session(frames[:1]), 100), _median_ms(lambda: session(frames), 10) / 64) for _ in range(_ROUNDS)]
     one, many = np.min(spent, axis=0)
     return float(one), float(many)
 
@@ -206,7 +208,7 @@ def _measure_drawings(result: Evaluation, session: Session, drawings: Drawings |
 
 def _measure_cost(result: Evaluation, folder: Path) -> None:
     one, many = latency(folder)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}, one thread, lowest of 5 medians"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}, one thread, lowest of {_ROUNDS} medians"
     _note(result, "ms an image, one by one", one, machine)
     _note(result, "throughput in batches of 64, times that of one by one", one / many, machine)
     _note(result, "SavedModel, MB", size_mb(folder), "saved_model.pb and variables/")
