@@ -36,8 +36,8 @@ finished.
 
 ## Method
 
-- Recipe `{recipe}`: {steps:,} steps of Adam with a one-cycle rate, weights averaged (decay {ema}), batches of {mnist} MNIST digits, {drawn}
-  drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g}.
+- Recipe `{recipe}`: {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema}),
+  batches of {mnist} MNIST digits, {drawn} drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g}.
 - Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
   slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,

@@ -12,7 +12,7 @@ class Recipe:
     layers: tuple[tuple[int, int, int], ...]
     """Convolutions in order: channels, kernel size px, stride px."""
     steps: int
-    """Optimiser steps."""
+    """Optimiser steps, each on one batch."""
     mnist_batch: int
     """MNIST's digits in a batch."""
     drawn_batch: int
@@ -26,13 +26,13 @@ class Recipe:
     fit_images: int | None
     """Only so many of MNIST's images; None for all but the validation part."""
     peak_rate: float
-    """Adam's learning rate at its highest."""
+    """The learning rate at its highest."""
     validation_floor: float
     """Accuracy on the validation part below which the images and labels cannot belong together: refused."""
     ema_decay: float = 0.995
     """Of the averaged weights, per step."""
     weight_decay: float = 0.01
-    """Of Adam, decoupled, times the learning rate."""
+    """Decoupled, times the learning rate."""
     dropout: float = 0.2
     """Share of the features left out before the outputs."""
     smoothing: float = 0.0
@@ -77,7 +77,7 @@ TINY = Recipe(
 BEST = Recipe(
     name="best",
     layers=((16, 3, 1), (32, 4, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1), (128, 3, 2)),
-    steps=14_000,
+    steps=10_000,
     mnist_batch=128,
     drawn_batch=28,
     outlier_batch=36,
@@ -89,7 +89,7 @@ BEST = Recipe(
     ema_decay=0.998,
     weight_decay=0.05,
     dropout=0.3,
-    smoothing=0.03,
+    smoothing=0.015,
     outlier_weight=0.4,
 )
 RECIPES = {recipe.name: recipe for recipe in (QUICK, BEST, TINY)}

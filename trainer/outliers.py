@@ -259,7 +259,7 @@ def blob(rng: np.random.Generator) -> np.ndarray:
 
 def texture(rng: np.random.Generator) -> np.ndarray:
     """Noise of any grain and density, stripes, chequers, nothing but paper or ink, a digit in reverse."""
-    kind = rng.integers(6)
+    kind = rng.integers(7)
     if kind == 0:
         return 255 - frame(any_digit(rng))
     if kind == 1:
@@ -274,7 +274,8 @@ def texture(rng: np.random.Generator) -> np.ndarray:
         y, x = np.mgrid[:28, :28]
         wave = np.sin(rng.uniform(0.3, 2) * x + rng.uniform(0, 6.3)) * np.sin(rng.uniform(0, 2) * y + rng.uniform(0, 6.3))
         return (255 * (wave > rng.uniform(-0.5, 0.5))).astype(np.uint8)
-    return np.clip(np.abs(rng.normal(rng.choice([0, rng.uniform(0, 160)]), rng.uniform(4, 120), (28, 28))), 0, 255).astype(np.uint8)
+    spread = np.exp(rng.uniform(np.log(4), np.log(120)))  # faint grain as often as strong
+    return np.clip(np.abs(rng.normal(rng.choice([0, rng.uniform(0, 160)]), spread, (28, 28))), 0, 255).astype(np.uint8)
 
 
 KINDS = (

@@ -1,4 +1,4 @@
-"""Training: MNIST's digits, drawn digits and non-digits in every batch, one-cycle Adam, averaged weights."""
+"""Training: MNIST's digits, drawn digits and non-digits in every batch, a one-cycle learning rate, averaged weights."""
 
 import sys
 import time
@@ -14,6 +14,7 @@ from trainer.dataset import CLASSES, Digits
 from trainer.drawn import Drawn
 from trainer.errors import TrainingError
 from trainer.model import Network, Weights
+from trainer.optimizer import Optimizer
 
 _MOMENT_BATCHES = 40  # over which the normalisation of the averaged weights is measured
 
@@ -21,11 +22,7 @@ _MOMENT_BATCHES = 40  # over which the normalisation of the averaged weights is 
 def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     """Fit the network and return the averaged weights, folded. Raises TrainingError where the loss is no number any more."""
     network = Network(recipe, seed)
-    variables = network.variables
-    decaying = len(network.kernels) + 1
-    first = [tf.Variable(tf.zeros_like(v)) for v in variables]
-    second = [tf.Variable(tf.zeros_like(v)) for v in variables]
-    average = [tf.Variable(v) for v in variables]
+    optimizer = Optimizer(network, recipe)
     mnist, own, other = tf.constant(fit.images), tf.constant(drawn.digits.images), tf.constant(drawn.outliers)
     digit_count = recipe.mnist_batch + recipe.drawn_batch
     is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.outlier_batch)], 0)
@@ -36,7 +33,7 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
 
     @tf.function(autograph=False)
     def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, dials: tf.Tensor) -> tuple:
-        number, rate, decay, strength = tf.unstack(dials)
+        number, rate, strength = tf.unstack(dials)
         images = batch(rows, seed_pair, strength)
         with tf.GradientTape() as tape:
             features, _ = network(images)
@@ -47,13 +44,7 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
             outlier_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(is_digit, out[:, CLASSES]))
             loss = digit_loss + recipe.outlier_weight * outlier_loss
-        gradients = tape.gradient(loss, variables)
-        for k, (v, m, s, g, mean) in enumerate(zip(variables, first, second, gradients, average, strict=True)):  # Adam, decoupled decay
-            m.assign_add(0.1 * (g - m))
-            s.assign_add(0.01 * (g * g - s))
-            move = m / (1 - 0.9**number) / (tf.sqrt(s / (1 - 0.99**number)) + 1e-8)
-            v.assign_sub(rate * (move + (recipe.weight_decay * v if k < decaying else 0.0)))
-            mean.assign_add((1 - decay) * (v - mean))
+        optimizer.step(tape.gradient(loss, network.variables), number, rate)
         return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
 
     @tf.function(autograph=False)
@@ -75,15 +66,14 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             [tf.constant(row) for row in rows],
             tf.constant(labels),
             tf.constant((seed, 2 * number), tf.int32),
-            tf.constant((number + 1, recipe.peak_rate * one_cycle(done), min(recipe.ema_decay, (1 + number) / (10 + number)), warp(done))),
+            tf.constant((number + 1, recipe.peak_rate * one_cycle(done), warp(done))),
         )
         if number % 10 == 9 or number + 1 == recipe.steps:
             if not np.isfinite(loss):
                 raise TrainingError(f"the loss is {float(loss)} after {number + 1} steps; nothing was published")
             report(number + 1, float(loss), float(accuracy))
     report.close()
-    for v, mean in zip(variables, average, strict=True):
-        v.assign(mean)
+    optimizer.use_average()
     seen = [
         moments_of([tf.constant(row) for row in rows_at[k % recipe.steps]], tf.constant((seed, 2 * k), tf.int32), tf.constant(warp(1.0)))
         for k in range(_MOMENT_BATCHES)

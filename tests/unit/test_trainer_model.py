@@ -17,6 +17,7 @@ from trainer.drawn import Drawn
 from trainer.errors import TrainingError
 from trainer.metrics import nll, softmax
 from trainer.model import Network, Weights
+from trainer.optimizer import Optimizer, orthogonal
 from trainer.train import one_cycle, train
 
 
@@ -84,6 +85,44 @@ def test_training_that_ends_in_nan_is_refused(drawn, rate):
     recipe = dataclasses.replace(TINY, steps=20, peak_rate=rate, mnist_batch=16, drawn_batch=8, outlier_batch=8)
     with pytest.raises(TrainingError, match="nothing was published"):
         train(recipe, drawn.digits, drawn, seed=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 16), (4, 4, 16, 32), (3, 3, 8, 96)], ids=["flat", "high", "almost square"])
+def test_an_orthogonal_step_keeps_the_directions_of_its_momentum_and_makes_them_alike(shape):
+    kernel = np.random.default_rng(7).normal(0, 1e-3, shape).astype(np.float32)
+    step = orthogonal(tf.constant(kernel)).numpy().reshape(-1, shape[-1])
+    assert np.sqrt((step**2).mean()) == pytest.approx(0.3, rel=0.2)
+    left, _, right = np.linalg.svd(kernel.reshape(-1, shape[-1]), full_matrices=False)
+    within = left.T @ step @ right.T / (0.3 * np.sqrt(max(step.shape)))
+    np.testing.assert_allclose(within - np.diag(np.diag(within)), 0, atol=2e-3)
+    assert np.diag(within).min() > 0.6 and np.diag(within).max() < 1.3
+
+
+def test_no_gradient_is_no_step():
+    assert not orthogonal(tf.zeros((3, 3, 4, 8))).numpy().any()
+
+
+def test_the_optimizer_descends_decays_only_kernels_and_head_and_keeps_the_average():
+    recipe = dataclasses.replace(TINY, ema_decay=0.5, weight_decay=0.1)
+    network = Network(recipe, seed=1)
+    optimizer = Optimizer(network, recipe)
+    before = [v.numpy() for v in network.variables]
+    rng = np.random.default_rng(1)
+    gradients = [rng.normal(0, 1, v.shape).astype(np.float32) for v in network.variables]
+    seen = []
+    for number in (1.0, 2.0):
+        optimizer.step([tf.constant(g) for g in gradients], tf.constant(number), tf.constant(0.01))
+        seen.append([v.numpy() for v in network.variables])
+    layers = len(network.kernels)
+    for start, one, gradient in zip(before[:layers], seen[0], gradients, strict=False):
+        assert ((start - one - 0.01 * 0.1 * start) * gradient).sum() > 0
+    np.testing.assert_allclose(seen[0][layers], before[layers] - 0.01 * (np.sign(gradients[layers]) + 0.1 * before[layers]), atol=1e-5)
+    for start, one, gradient in zip(before[layers + 1 :], seen[0][layers + 1 :], gradients[layers + 1 :], strict=True):
+        np.testing.assert_allclose(one, start - 0.01 * np.sign(gradient), atol=1e-5)
+    optimizer.use_average()
+    for start, one, two, average in zip(before, *seen, network.variables, strict=True):  # the first steps count for more: 1/10, 2/11
+        expected = 2 / 11 * (1 / 10 * start + 9 / 10 * one) + 9 / 11 * two
+        np.testing.assert_allclose(average.numpy(), expected, atol=1e-6)
 
 
 def test_the_rate_goes_up_and_comes_down_to_nothing():
