@@ -43,7 +43,7 @@ def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) ->
         try:
             parts = [task.result() for task in tasks]
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waited for, or the interpreter's end would race with the pool's
             raise
     labels = np.concatenate([np.arange(size) % CLASSES for size in sizes[:first_outlier]]).astype(np.uint8)
     return Drawn(Digits(np.concatenate(parts[:first_outlier]), labels), np.concatenate(parts[first_outlier:]))
