@@ -93,9 +93,8 @@ class Program:
 def model_server(store: Path, *flags: str, name: str = "digits", port: int | None = None) -> tuple[Program, str, str]:
     """The model server on a store, waited for until it answers: (program, gRPC address, REST URL)."""
     grpc_port, rest_port = port or free_port(), free_port()
-    at = (f"--port={grpc_port}", f"--rest_api_port={rest_port}", f"--model_name={name}", f"--model_base_path={store.resolve() / name}")
-    as_in_make_up = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=-1", "--grpc_max_threads=40")
-    program = Program("modelserver", *at, *as_in_make_up, *flags)
+    flags = (f"--port={grpc_port}", f"--rest_api_port={rest_port}", "--tensorflow_intra_op_parallelism=1", "--grpc_max_threads=40", *flags)
+    program = Program("modelserver", f"--model_name={name}", f"--model_base_path={store.resolve() / name}", *flags)
     rest = f"http://127.0.0.1:{rest_port}"
     program.wait_until("the model server answers", lambda: get(f"{rest}/v1/models/{name}/metadata")[0] == 200)
     return program, f"127.0.0.1:{grpc_port}", rest

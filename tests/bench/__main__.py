@@ -54,7 +54,7 @@ def conditions(store: Path) -> Iterator[str]:
 @contextmanager
 def running(store: Path) -> Iterator[tuple[str, str, stack.Program]]:
     """(gRPC address, URL, gateway) with both programs up."""
-    server, address, _ = stack.model_server(store)
+    server, address, _ = stack.model_server(store, "--tensorflow_inter_op_parallelism=-1")
     with server:
         began = time.perf_counter()
         gateway, url = stack.gateway(address)

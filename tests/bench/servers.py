@@ -45,7 +45,7 @@ def compare(store: Path, body: tuple[str, Path], seconds: float, scratch: Path, 
     _install(scratch / "venv")
     rows: dict[str, list[list[float]]] = {name: [] for name in SERVERS}
     facts: dict[str, str] = {}
-    model_server, address, _ = stack.model_server(store)
+    model_server, address, _ = stack.model_server(store, "--tensorflow_inter_op_parallelism=-1")
     with model_server:
         for _ in range(rounds):
             for name, command in SERVERS.items():
