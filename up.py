@@ -112,7 +112,7 @@ def run(port: int, store: Path, recipe: str) -> None:
                 f"--model_name={NAME}",
                 f"--model_base_path={store.resolve() / NAME}",
                 "--tensorflow_intra_op_parallelism=1",  # a small model is slower spread over cores,
-                "--tensorflow_inter_op_parallelism=-1",  # and off the request's own thread, where no deadline ends it: it is short
+                "--tensorflow_inter_op_parallelism=-1",  # or handed to other threads; on the request's own no deadline ends a run
                 "--grpc_max_threads=40",  # more than the requests that the gateway lets through at a time
             )
             settings = {

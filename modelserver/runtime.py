@@ -142,8 +142,8 @@ class SavedModel:
     """One version's session. `run` may be called from many threads at once; `close` once, when none runs.
 
     intra_op, inter_op: threads within an operation and for operations side by side, 0 = as many as TensorFlow thinks fit; inter_op -1 = the
-    caller's own alone, and then no timeout ends a run. As in TensorFlow Serving, the pools are the
-    process's, made when its first session is.
+    caller's own alone, and then no timeout ends a run. As in TensorFlow Serving, the pools
+    are the process's, made when its first session is.
     Raises StatusError, with TensorFlow's own message, where the folder holds no whole SavedModel with these tags.
     """
 
