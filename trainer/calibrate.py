@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
+from scipy.special import expit, logsumexp
 
 from trainer.augment import augment
 from trainer.dataset import Digits
@@ -25,7 +26,9 @@ class Calibration:
     temperature: float
     """Logits are divided by it before the softmax."""
     digit_scale: float
-    """is_digit_probability = sigmoid(digit_scale * score + digit_shift), at the prior."""
+    """is_digit_probability = sigmoid(digit_scale * score + energy_scale * log(sum(exp(logits))) + digit_shift), at the prior."""
+    energy_scale: float
+    """The ten logits' negative free energy is higher for what looks like a digit, too (Liu et al. 2020)."""
     digit_shift: float
     threshold: float
     """A drawing is accepted as a digit from this is_digit_probability on."""
@@ -41,9 +44,9 @@ class Calibration:
         """float[N, 10] of the logits."""
         return softmax(logits / self.temperature)
 
-    def is_digit(self, scores: np.ndarray) -> np.ndarray:
-        """float[N] of the digit scores."""
-        return 1 / (1 + np.exp(-(self.digit_scale * scores + self.digit_shift)))
+    def is_digit(self, logits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """float[N] of the logits and digit scores."""
+        return expit(_evidence(logits, scores) @ (self.digit_scale, self.energy_scale, self.digit_shift))
 
     def fields(self) -> dict[str, float]:
         """As JSON."""
@@ -55,26 +58,33 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
 
     Half of what it looks at is as it is, half warped like the training data: people's hands differ more than MNIST's.
     """
-    mnist, warped = weights.score(validation.images), weights.score(_warped(validation.images, seed))
-    own, own_warped = weights.score(drawn.digits.images), weights.score(_warped(drawn.digits.images, seed + 1))
-    others = [weights.score(drawn.outliers)[1], weights.score(_warped(drawn.outliers, seed + 2))[1]]
-    logits = np.concatenate([part[0] for part in (mnist, warped, own, own_warped)])
-    labels = np.concatenate([validation.labels, validation.labels, drawn.digits.labels, drawn.digits.labels])
+    logits, scores = _score_both_ways(weights, np.concatenate([validation.images, drawn.digits.images]), seed)
+    labels = np.tile(np.concatenate([validation.labels, drawn.digits.labels]), 2)
     temperature = float(np.exp(minimize(lambda t: nll(softmax(logits / np.exp(t[0])), labels), [0.0], method="Nelder-Mead").x[0]))
 
-    digits, non_digits = np.concatenate([part[1] for part in (mnist, warped, own, own_warped)]), np.concatenate(others)
+    digits, non_digits = _evidence(logits, scores), _evidence(*_score_both_ways(weights, drawn.outliers, seed + 2))
 
     def digit_loss(line: np.ndarray) -> float:
-        yes, no = line[0] * digits + line[1], line[0] * non_digits + line[1]
-        return float(PRIOR * np.logaddexp(0, -yes).mean() + (1 - PRIOR) * np.logaddexp(0, no).mean())
+        return float(PRIOR * np.logaddexp(0, -(digits @ line)).mean() + (1 - PRIOR) * np.logaddexp(0, non_digits @ line).mean())
 
-    scale, shift = map(float, minimize(digit_loss, [1.0, 0.0], method="Nelder-Mead").x)
-    if not scale > 0:
-        raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")
-    strangers = [weights.score(_warped(images, seed + 3, strength=1.4))[1] for images in (validation.images, drawn.digits.images)]
-    cut = float(np.quantile(np.concatenate(strangers), REJECTED))
-    threshold = float(1 / (1 + np.exp(-(scale * cut + shift))))
-    return Calibration(temperature, scale, shift, threshold)
+    line = minimize(digit_loss, [1.0, 0.0, 0.0], method="Nelder-Mead").x
+    if not line[0] > 0:
+        raise TrainingError(f"the digit score does not tell digits from non-digits (slope {line[0]:.3g}); nothing was published")
+    strangers = weights.score(_warped(np.concatenate([validation.images, drawn.digits.images]), seed + 3, strength=1.4))
+    cut = np.quantile(_evidence(*strangers) @ line, REJECTED)
+    scale, energy_scale, shift = map(float, line)
+    return Calibration(temperature, scale, energy_scale, shift, float(expit(cut)))
+
+
+def _evidence(logits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """float64[N, 3]: digit score, negative free energy of the logits, and 1."""
+    return np.stack([scores, logsumexp(logits.astype(np.float64), axis=1), np.ones(len(scores))], 1)
+
+
+def _score_both_ways(weights: Weights, images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32[2 N, 10] and digit scores float32[2 N]: of the images as they are, then warped as for training."""
+    (logits, scores), (warped_logits, warped_scores) = weights.score(images), weights.score(_warped(images, seed))
+    return np.concatenate([logits, warped_logits]), np.concatenate([scores, warped_scores])
 
 
 def _warped(images: np.ndarray, seed: int, strength: float = 1.0, batch: int = 1000) -> np.ndarray:

@@ -45,9 +45,10 @@ finished.
   digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
-  confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, at a prior of {prior:g}; a drawing is
-  accepted from {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for
-  training. Ambiguous: accepted, confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
+  confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, to the network's digit score and the free
+  energy of its ten logits (Liu et al. 2020), on the same digits and fresh non-digits, at a prior of {prior:g}; a drawing is accepted from
+  {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for training.
+  Ambiguous: accepted, confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
 
 ## Figures
 

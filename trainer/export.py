@@ -37,7 +37,8 @@ class _Served(tf.Module):
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         c = self._calibration
         logits, score = self._weights(tf.cast(images, tf.float32)[..., None])
-        is_digit = tf.sigmoid(c.digit_scale * score + c.digit_shift)
+        energy = tf.reduce_logsumexp(logits, axis=1)
+        is_digit = tf.sigmoid(c.digit_scale * score + c.energy_scale * energy + c.digit_shift)
         return {
             "probabilities": tf.nn.softmax(logits / c.temperature),
             "logits": logits,
@@ -71,7 +72,7 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
         answer = session(frames[:batch])
         for name, wanted in (
             ("probabilities", calibration.probabilities(logits[:batch])),
-            ("is_digit_probability", calibration.is_digit(scores[:batch])),
+            ("is_digit_probability", calibration.is_digit(logits[:batch], scores[:batch])),
         ):
             apart = float(np.abs(answer[name] - wanted).max())
             if not apart <= _TOLERANCE:

@@ -274,7 +274,7 @@ def test_the_gate_says_yes_to_an_equal_candidate_and_no_with_reasons_to_a_worse_
     assert same.stdout.splitlines()[-1] == "yes: version 2 may take the place of version 1"
     frames = strokes.draw_many(outliers.letter, 8, (1,))
     with store.next_version() as draft:
-        export(_untrained(), Calibration(1.0, 1.0, 0.0, 0.5), {"model": "digits", "version": draft.number}, draft.folder, frames)
+        export(_untrained(), Calibration(1.0, 1.0, 0.0, 0.0, 0.5), {"model": "digits", "version": draft.number}, draft.folder, frames)
         draft.publish({"ink_version": ink.INK_VERSION})
     worse = run("gate", "--store", copy, "--data", DATA, "--candidate", 3, "--baseline", 1)
     assert worse.returncode == 1

@@ -15,7 +15,7 @@ from trainer.config import RECIPES, TINY
 from trainer.dataset import Digits
 from trainer.drawn import Drawn
 from trainer.errors import TrainingError
-from trainer.metrics import nll, softmax
+from trainer.metrics import auroc, nll, softmax
 from trainer.model import Network, Weights
 from trainer.optimizer import Optimizer, orthogonal
 from trainer.train import one_cycle, train
@@ -135,7 +135,7 @@ def test_the_rate_goes_up_and_comes_down_to_nothing():
 @given(st.floats(0.05, 20), st.integers(0, 1000))
 def test_temperature_keeps_the_likeliest_digit(temperature, seed):
     logits = np.random.default_rng(seed).normal(0, 5, (20, 10))
-    calibration = Calibration(temperature, 1.0, 0.0, 0.5)
+    calibration = Calibration(temperature, 1.0, 0.0, 0.0, 0.5)
     np.testing.assert_array_equal(calibration.probabilities(logits).argmax(axis=1), logits.argmax(axis=1))
 
 
@@ -163,8 +163,27 @@ def test_calibration_cools_a_model_that_is_too_sure_and_keeps_its_threshold_wher
     logits, scores = overconfident.score(drawn.digits.images)
     assert calibration.temperature > 1.2
     assert nll(calibration.probabilities(logits), drawn.digits.labels) < nll(softmax(logits), drawn.digits.labels)
-    assert (calibration.is_digit(scores) < calibration.threshold).mean() < 0.05
+    assert (calibration.is_digit(logits, scores) < calibration.threshold).mean() < 0.05
     assert 0 < calibration.threshold < 1
+
+
+class _Flat(_Overconfident):
+    """Its digit score tells little; but no digit stands out among the logits of what is none."""
+
+    def score(self, images, batch=1000):
+        logits, scores = super().score(images)
+        digit = scores > 0
+        noise = np.random.default_rng(len(images)).normal(0, 8, len(images))
+        return logits * np.where(digit, 1, 0.1)[:, None].astype(np.float32), (scores + noise).astype(np.float32)
+
+
+def test_the_free_energy_of_the_logits_counts_towards_being_a_digit(drawn):
+    black = Drawn(drawn.digits, np.full_like(drawn.outliers, 255))
+    model = _Flat([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))
+    calibration = calibrate(model, drawn.digits, black, seed=0)
+    digits, others = (model.score(images) for images in (drawn.digits.images, black.outliers))
+    assert calibration.energy_scale > 0
+    assert auroc(calibration.is_digit(*digits), calibration.is_digit(*others)) > auroc(digits[1], others[1]) + 0.05
 
 
 def test_a_score_that_does_not_tell_digits_from_the_rest_is_refused(drawn, overconfident):
