@@ -58,7 +58,8 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
 
     Half of what it looks at is as it is, half warped like the training data: people's hands differ more than MNIST's.
     """
-    logits, scores = _score_both_ways(weights, np.concatenate([validation.images, drawn.digits.images]), seed)
+    images = np.concatenate([validation.images, drawn.digits.images])
+    logits, scores = _score_both_ways(weights, images, seed)
     labels = np.tile(np.concatenate([validation.labels, drawn.digits.labels]), 2)
     temperature = float(np.exp(minimize(lambda t: nll(softmax(logits / np.exp(t[0])), labels), [0.0], method="Nelder-Mead").x[0]))
 
@@ -68,11 +69,11 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
         return float(PRIOR * np.logaddexp(0, -(digits @ line)).mean() + (1 - PRIOR) * np.logaddexp(0, non_digits @ line).mean())
 
     line = minimize(digit_loss, [1.0, 0.0, 0.0], method="Nelder-Mead").x
-    if not line[0] > 0:
-        raise TrainingError(f"the digit score does not tell digits from non-digits (slope {line[0]:.3g}); nothing was published")
-    strangers = weights.score(_warped(np.concatenate([validation.images, drawn.digits.images]), seed + 3, strength=1.4))
-    cut = np.quantile(_evidence(*strangers) @ line, REJECTED)
     scale, energy_scale, shift = map(float, line)
+    if not scale > 0:
+        raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")
+    strangers = weights.score(_warped(images, seed + 3, strength=1.4))
+    cut = np.quantile(_evidence(*strangers) @ line, REJECTED)
     return Calibration(temperature, scale, energy_scale, shift, float(expit(cut)))
 
 

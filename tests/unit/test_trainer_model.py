@@ -139,6 +139,9 @@ def test_temperature_keeps_the_likeliest_digit(temperature, seed):
     np.testing.assert_array_equal(calibration.probabilities(logits).argmax(axis=1), logits.argmax(axis=1))
 
 
+_NO_WEIGHTS = ([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))  # of models whose numbers are made up
+
+
 class _Overconfident(Weights):
     """A model whose numbers are known: its logits are three times too large, and it knows digits from their mean ink alone."""
 
@@ -154,7 +157,7 @@ class _Overconfident(Weights):
 
 @pytest.fixture
 def overconfident() -> Weights:
-    return _Overconfident([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))
+    return _Overconfident(*_NO_WEIGHTS)
 
 
 def test_calibration_cools_a_model_that_is_too_sure_and_keeps_its_threshold_where_few_digits_fall(drawn, overconfident):
@@ -179,7 +182,7 @@ class _Flat(_Overconfident):
 
 def test_the_free_energy_of_the_logits_counts_towards_being_a_digit(drawn):
     black = Drawn(drawn.digits, np.full_like(drawn.outliers, 255))
-    model = _Flat([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))
+    model = _Flat(*_NO_WEIGHTS)
     calibration = calibrate(model, drawn.digits, black, seed=0)
     digits, others = (model.score(images) for images in (drawn.digits.images, black.outliers))
     assert calibration.energy_scale > 0
