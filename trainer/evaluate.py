@@ -1,11 +1,9 @@
 """A published version, asked through a session as TensorFlow Serving asks it: every figure of the model card."""
 
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from pynumdraw.store import ModelStore
 from trainer import metrics, outliers, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings
-from trainer.drawn import start_worker
 from trainer.export import Session, open_session
+from trainer.workers import in_processes
 
 Answers = dict[str, np.ndarray]
 _SEED = 7_000_003  # of what is drawn here; no training run uses it
@@ -105,8 +103,7 @@ def latency(folder: Path) -> tuple[float, float]:
     The lowest of the rounds' medians: what others do on the machine only ever adds. In a process of its own, since the first session of a
     process decides on the threads of all.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start_worker) as alone:
-        return alone.submit(_latency, folder).result()
+    return in_processes(_latency, [(folder,)], 1)[0]
 
 
 def _latency(folder: Path) -> tuple[float, float]:

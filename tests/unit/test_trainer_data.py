@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -110,6 +111,21 @@ def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_an
         runs.append(done.stdout)
     assert runs[0] == runs[1]
     assert runs[0].startswith("620 130 [62, 62, 62, 62, 62, 62, 62, 62, 62, 62]")
+
+
+def test_a_ctrl_c_that_finds_a_worker_while_it_begins_is_left_to_its_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math, os, signal\n"
+        "from trainer.workers import in_processes\n"
+        "if __name__ == '__main__':\n"
+        "    print(in_processes(math.sqrt, [(4,), (9,), (16,)], 2))\n"
+        "else:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert (done.stdout, done.stderr) == ("[2.0, 3.0, 4.0]\n", "")
 
 
 def test_ece_is_near_its_floor_for_answers_as_sure_as_they_are_right_and_far_from_it_for_boasts():
