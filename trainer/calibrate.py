@@ -15,7 +15,7 @@ from trainer.metrics import nll, softmax
 from trainer.model import Weights
 
 PRIOR = 0.5  # share of digits among the drawings for which is_digit_probability is calibrated
-REJECTED = 0.018  # share of the validation's digits, warped harder than for training, that the threshold turns away
+REJECTED = 0.03  # share of the validation's digits, warped harder than for training, that the threshold turns away
 _MAX_CONFIDENCE, _MIN_PAIR = 0.8, 0.95
 
 
@@ -68,7 +68,7 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
     def digit_loss(line: np.ndarray) -> float:
         return float(PRIOR * np.logaddexp(0, -(digits @ line)).mean() + (1 - PRIOR) * np.logaddexp(0, non_digits @ line).mean())
 
-    line = minimize(digit_loss, [1.0, 0.0, 0.0], method="Nelder-Mead").x
+    line = minimize(digit_loss, [1.0, 1.0, 0.0], method="Nelder-Mead").x
     scale, energy_scale, shift = map(float, line)
     if not scale > 0:
         raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")

@@ -76,11 +76,11 @@ TINY = Recipe(
 )
 BEST = Recipe(
     name="best",
-    layers=((16, 3, 1), (32, 4, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1), (128, 3, 2)),
-    steps=7_000,
-    mnist_batch=128,
-    drawn_batch=28,
-    outlier_batch=36,
+    layers=((16, 3, 1), (32, 3, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
+    steps=8_000,
+    mnist_batch=160,
+    drawn_batch=36,
+    outlier_batch=44,
     drawn_digits=100_000,
     outliers=200_000,
     fit_images=None,

@@ -1,15 +1,17 @@
 """What is no digit, drawn as strokes and rasterised like the digits, so that nothing but the shape tells them apart.
 
-Letters and signs of our own design (the notation of `strokes`; none that could be read as a digit), characters that no alphabet has,
-figures, scribbles, several digits at once, crossed-out, cut, turned and mixed digits; and pictures that no pen draws.
+Letters and signs of our own design (the notation of `strokes`), characters that no alphabet has, figures, scribbles, several digits at
+once, crossed-out, cut, turned and mixed digits; and pictures that no pen draws. Some of the letters and plain signs may be read as a
+digit, as in real alphabets: so a ring is a little less sure to be a digit than an 8, and a shape that only looks like a digit ranks
+below the digits that nothing else looks like.
 """
 
 import numpy as np
 
 from pynumdraw import ink
-from trainer.strokes import Strokes, any_digit, curve, draw_digit, frame, hand, handwrite
+from trainer.strokes import Strokes, any_digit, curve, draw_digit, frame, hand, handwrite, write
 
-LETTERS = (
+LETTERS = (  # none that could be read as a digit
     "0,100! 30,0! 60,100! / 12,62! 48,62!",  # A
     "0,100! 26,0 40,0 60,100! / 8,60! 54,60!",
     "0,100 20,30 32,0! 44,40 52,100! 30,60 6,64",
@@ -95,6 +97,24 @@ LETTERS = (
     "0,0 6,50 40,60 76,50 80,0 / 40,0! 40,110!",  # psi
 )
 
+LOOKALIKES = (
+    "50,0 14,14 0,50 14,86 50,100 86,86 100,50 86,14 48,0",  # O
+    "0,0! 0,100!",  # I
+    "0,0 8,60 6,100",  # l
+    "56,12 30,0 6,20 28,46 54,70 36,98 0,90",  # S
+    "0,0! 60,0! 0,100! 62,100!",  # Z
+    "0,0! 0,100! / 0,0 40,4 46,26 34,44 2,48! 48,56 54,80 40,98 0,100!",  # B
+    "0,0! 0,100! / 0,0 44,10 60,50 44,92 0,100",  # D
+    "0,0! 0,90! 4,60 28,48 50,68 40,94 0,92",  # b
+    "44,10 16,0 0,24 16,48 42,36 46,6! 46,80 28,104 2,92",  # g
+    "46,12 20,0 0,26 18,50 42,38 46,4! 46,110!",  # q
+    "0,0 6,34 26,40 44,28 48,0! 46,60 28,98 2,90",  # y
+    "0,0! 28,50! / 58,0! 10,106!",
+    "0,0 2,34 20,50 50,40 / 52,0! 52,100!",  # che
+    "0,0! 60,0! 58,100!",  # giyeok
+    "0,0 46,4 60,24 58,100",  # resh
+)
+
 FIGURES = (
     "0,0! 100,0! 100,100! 0,100! 0,0!",  # square
     "0,0! 100,0! 100,50! 0,50! 0,0!",
@@ -131,6 +151,28 @@ def draw_outlier(rng: np.random.Generator) -> Strokes | np.ndarray:
 def letter(rng: np.random.Generator) -> Strokes:
     """A letter or a sign that is no digit."""
     return handwrite(LETTERS[rng.integers(len(LETTERS))], rng)
+
+
+def lookalike(rng: np.random.Generator) -> Strokes:
+    """A letter that may be read as a digit."""
+    return handwrite(LOOKALIKES[rng.integers(len(LOOKALIKES))], rng)
+
+
+def plain_sign(rng: np.random.Generator) -> Strokes:
+    """A ring, perhaps with a tail, or one or two short lines, as alphabets everywhere have; now and then what a digit looks like."""
+    if rng.random() < 0.2:
+        angle = rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * np.linspace(0, 2 * np.pi * rng.uniform(0.85, 1.1), 9)
+        strokes = [rng.uniform(15, 50, 2) * np.stack([np.cos(angle), np.sin(angle)], 1)]
+        corners = [np.zeros(9, bool)]
+        if rng.random() < 0.5:
+            start, heading = strokes[0][rng.integers(9)], rng.uniform(0, 2 * np.pi)
+            end = start + rng.uniform(20, 80) * np.array([np.cos(heading), np.sin(heading)])
+            strokes.append(np.stack([start, end]))
+            corners.append(np.ones(2, bool))
+        return write(strokes, corners, rng)
+    lengths = [rng.integers(2, 5)] if rng.random() < 0.5 else rng.integers(2, 4, 2)
+    at = [rng.choice(9, length, replace=False) for length in lengths]
+    return write([np.stack([30.0 * (k % 3), 50.0 * (k // 3)], 1) for k in at], [rng.random(len(k)) < 0.5 for k in at], rng)
 
 
 def figure(rng: np.random.Generator) -> Strokes:
@@ -280,6 +322,8 @@ def texture(rng: np.random.Generator) -> np.ndarray:
 
 KINDS = (
     (0.32, letter),
+    (0.05, lookalike),
+    (0.07, plain_sign),
     (0.30, character),
     (0.03, one_stroke),
     (0.06, figure),

@@ -232,8 +232,13 @@ def curve(points: np.ndarray, corners: np.ndarray | None = None, per_segment: in
 
 
 def handwrite(style: str, rng: np.random.Generator, looseness: float = 1.0) -> Strokes:
-    """The style as one hand may write it: points astray, parts stretched, ends too long or short, slanted, trembling."""
-    strokes, corners = parse(style)
+    """The style as one hand may write it."""
+    return write(*parse(style), rng, looseness)
+
+
+def write(strokes: Strokes, corners: Sequence[np.ndarray], rng: np.random.Generator, looseness: float = 1.0) -> Strokes:
+    """The lines through these points as one hand may write them: points astray, parts stretched, ends too long or short, slanted,
+    trembling. corners: bool[n] for each stroke, where it may turn sharply."""
     everything = np.concatenate(strokes)
     height = max(np.ptp(everything, axis=0).max(), 1.0)
     centre = (everything.min(axis=0) + everything.max(axis=0)) / 2

@@ -42,7 +42,8 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             logits = out[:digit_count, :CLASSES]
             wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.smoothing) + recipe.smoothing / CLASSES
             digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
-            outlier_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(is_digit, out[:, CLASSES]))
+            evidence = out[:, CLASSES] + tf.reduce_logsumexp(out[:, :CLASSES], 1)  # what looks like none of the ten is none
+            outlier_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(is_digit, evidence))
             loss = digit_loss + recipe.outlier_weight * outlier_loss
         optimizer.step(tape.gradient(loss, network.variables), number, rate)
         return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
