@@ -42,11 +42,14 @@ finished.
   slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
   textures, two of MNIST's digits side by side. All but the last three are strokes, and all pass through the very augmentation of the
-  digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner.
+  digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner. Some letters and plain signs may be read as a digit
+  (O, I, S, y, a corner, …), about as often as in alphabets: a digit of such a shape is a little less surely one.
+- Digit or not is learned from the sum of a score of its own and the negative free energy of the ten logits (Liu et al. 2020), so what
+  looks like none of the ten digits is none.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
-  confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, to the network's digit score and the free
-  energy of its ten logits (Liu et al. 2020), on the same digits and fresh non-digits, at a prior of {prior:g}; a drawing is accepted from
+  confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, to that score and that energy,
+  on the same digits and fresh non-digits, at a prior of {prior:g}; a drawing is accepted from
   {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for training.
   Ambiguous: accepted, confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
 
@@ -72,7 +75,7 @@ The surest errors ({worst}): true digit, what it was read as, confidence.
 ## Known limits
 
 - One digit at a time: two side by side are answered "not a digit", not read.
-- Shapes that are a digit to some and a letter to others (O, l, Z, S, b, q, …) are accepted as digits.
+- Shapes that are a digit to some and a letter to others (O, l, Z, S, b, q, …) are mostly accepted as digits.
 - Some characters of other scripts look like digits (as 7, 1 or 9 without their neighbours); those are accepted too.
 - The synthetic rows ("drawn by `trainer`") come from the generators that made the training data, with other seeds: they show that the model
   learned them, not how it meets kinds of drawing that nobody thought of. The rows of real pens do not have that weakness.
