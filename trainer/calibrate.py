@@ -15,7 +15,7 @@ from trainer.metrics import nll, softmax
 from trainer.model import Weights
 
 PRIOR = 0.5  # share of digits among the drawings for which is_digit_probability is calibrated
-REJECTED = 0.03  # share of the validation's digits, warped harder than for training, that the threshold turns away
+REJECTED = 0.02  # share of the validation's digits, warped harder than for training, that the threshold turns away
 _MAX_CONFIDENCE, _MIN_PAIR = 0.8, 0.95
 
 
