@@ -88,8 +88,8 @@ BEST = Recipe(
     validation_floor=0.98,
     ema_decay=0.998,
     weight_decay=0.4,
-    dropout=0.3,
+    dropout=0.2,
     smoothing=0.015,
-    outlier_weight=0.4,
+    outlier_weight=0.8,
 )
 RECIPES = {recipe.name: recipe for recipe in (QUICK, BEST, TINY)}
