@@ -42,7 +42,7 @@ class Weights:
         return all(np.isfinite(array).all() for array in (*self.kernels, *self.biases, self.head, self.head_bias))
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Ink float32[N, 28, 28, 1] → logits float32[N, 10], and float32[N], the higher the more a digit."""
+        """Ink float32[N, 28, 28, 1] → logits float32[N, 10], and float32[N], which with the logits' energy tells what is a digit."""
         for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
             images = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, tf.constant(kernel), stride, "SAME"), tf.constant(bias)))
         features = tf.reshape(images, (-1, self.head.shape[0]))

@@ -19,7 +19,10 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def in_processes(call: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], processes: int) -> list[Result]:
-    """`call(*task)` for each of the tasks, in their order, by so many processes at once. Raises what the first that fails raises."""
+    """`call(*task)` for each of the tasks, in their order, by so many processes at once. Raises what the first that fails raises.
+
+    Of the main thread only, which alone may hold signals back.
+    """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     resource_tracker.ensure_running()  # now, since where the tracker begins it unblocks the signals that are to be blocked below
     with ExitStack() as ends:
