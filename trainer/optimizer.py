@@ -4,6 +4,8 @@ Muon (Jordan et al. 2024) moves a matrix along its momentum with every singular 
 as common ones. Its step is scaled to the size that Adam's has (Liu et al. 2025), so both take the same learning rate and decay.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from trainer.config import Recipe
@@ -27,8 +29,25 @@ class Optimizer:
         self._second = [tf.Variable(tf.zeros_like(v)) for v in self._variables[self._convolutions :]]
         self._average = [tf.Variable(v) for v in self._variables]
 
-    def step(self, gradients: list[tf.Tensor], number: tf.Tensor, rate: tf.Tensor) -> None:
-        """One step, the first being number 1.0, along the gradients (one for each of the network's variables, in that order)."""
+    def ascend(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Move what decays up the loss by the recipe's `ascent` in all, and return the moves, for `step` to take back.
+
+        A gradient from there leads to where the loss is low all around, not only at one point: sharpness-aware (Foret et al. 2021).
+        """
+        gradients = gradients[: self._decaying]
+        scale = self._recipe.ascent / (tf.linalg.global_norm(gradients) + 1e-12)
+        moves = [scale * gradient for gradient in gradients]
+        for variable, move in zip(self._variables, moves, strict=False):
+            variable.assign_add(move)
+        return moves
+
+    def step(self, gradients: list[tf.Tensor], number: tf.Tensor, rate: tf.Tensor, ascended: Sequence[tf.Tensor] = ()) -> None:
+        """One step, the first being number 1.0, along the gradients (one for each of the network's variables, in that order).
+
+        ascended: the moves of `ascend`, to be taken back first.
+        """
+        for variable, move in zip(self._variables, ascended, strict=False):
+            variable.assign_sub(move)
         keep = tf.minimum(self._recipe.ema_decay, number / (9 + number))
         for k, (variable, momentum, gradient, average) in enumerate(
             zip(self._variables, self._first, gradients, self._average, strict=True)

@@ -26,27 +26,39 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     mnist, own, other = tf.constant(fit.images), tf.constant(drawn.digits.images), tf.constant(drawn.outliers)
     digit_count = recipe.mnist_batch + recipe.drawn_batch
     is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.outlier_batch)], 0)
+    share = tf.concat([tf.fill([recipe.mnist_batch], recipe.mnist_share), tf.ones(recipe.drawn_batch + recipe.outlier_batch)], 0)
 
     def batch(rows: list[tf.Tensor], seed_pair: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
         images = tf.concat([tf.gather(pool, row) for pool, row in zip((mnist, own, other), rows, strict=True)], 0)
         return augment(images, seed_pair, strength)
 
+    def gradient(part: slice, images: tf.Tensor, labels: tf.Tensor, seed_pair: tf.Tensor) -> tuple:
+        """Of the loss over a part of the batch's rows; that loss; and the accuracy."""
+        labels = labels[part]
+        with tf.GradientTape() as tape:
+            features, _ = network(images[part])
+            features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, seed_pair + 1)
+            out = features @ network.head + network.head_bias
+            logits = out[: labels.shape[0], :CLASSES]
+            wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.smoothing) + recipe.smoothing / CLASSES
+            digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
+            evidence = out[:, CLASSES] + tf.reduce_logsumexp(out[:, :CLASSES], 1)  # what looks like none of the ten is none
+            losses = share[part] * tf.nn.sigmoid_cross_entropy_with_logits(is_digit[part], evidence)
+            loss = digit_loss + recipe.outlier_weight * tf.reduce_sum(losses) / tf.reduce_sum(share[part])
+        accuracy = tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
+        return tape.gradient(loss, network.variables), loss, accuracy
+
     @tf.function(autograph=False)
     def step(rows: list[tf.Tensor], labels: tf.Tensor, seed_pair: tf.Tensor, dials: tf.Tensor) -> tuple:
         number, rate, strength = tf.unstack(dials)
         images = batch(rows, seed_pair, strength)
-        with tf.GradientTape() as tape:
-            features, _ = network(images)
-            features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, seed_pair + 1)
-            out = features @ network.head + network.head_bias
-            logits = out[:digit_count, :CLASSES]
-            wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.smoothing) + recipe.smoothing / CLASSES
-            digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
-            evidence = out[:, CLASSES] + tf.reduce_logsumexp(out[:, :CLASSES], 1)  # what looks like none of the ten is none
-            outlier_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(is_digit, evidence))
-            loss = digit_loss + recipe.outlier_weight * outlier_loss
-        optimizer.step(tape.gradient(loss, network.variables), number, rate)
-        return loss, tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
+        moves = []
+        if recipe.ascent > 0:
+            uphill, *_ = gradient(slice(None, None, 2), images, labels, seed_pair)  # half the rows show well enough where up is
+            moves = optimizer.ascend(uphill)
+        gradients, loss, accuracy = gradient(slice(None), images, labels, seed_pair)
+        optimizer.step(gradients, number, rate, moves)
+        return loss, accuracy
 
     @tf.function(autograph=False)
     def moments_of(rows: list[tf.Tensor], seed_pair: tf.Tensor, strength: tf.Tensor) -> list:
