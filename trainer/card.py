@@ -37,7 +37,8 @@ finished.
 ## Method
 
 - Recipe `{recipe}`: {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema}),
-  batches of {mnist} MNIST digits, {drawn} drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g}.
+  batches of {mnist} MNIST digits, {drawn} drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g};
+  each gradient is taken {ascent:g} further up the loss than the weights are (sharpness-aware, Foret et al. 2021; 0: not).
 - Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
   slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
@@ -45,7 +46,8 @@ finished.
   digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner. Some letters and plain signs may be read as a digit
   (O, I, S, y, a corner, …), about as often as in alphabets: a digit of such a shape is a little less surely one.
 - Digit or not is learned from the sum of a score of its own and the negative free energy of the ten logits (Liu et al. 2020), so what
-  looks like none of the ten digits is none.
+  looks like none of the ten digits is none. A digit of MNIST weighs {share:g} there and a drawn one 1: no non-digit looks like MNIST's
+  scans, and a network that learns for long would take such looks for the sign of a digit.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
   confidence also holds for hands that are not MNIST's. `is_digit_probability` is fitted apart, to that score and that energy,
@@ -122,6 +124,8 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         drawn=recipe.drawn_batch,
         outlier=recipe.outlier_batch,
         smoothing=recipe.smoothing,
+        ascent=recipe.ascent,
+        share=recipe.mnist_share,
         styles=sum(map(len, DIGITS.values())),
         pen=ink.FRAME_PEN_PX,
         temperature=calibration["temperature"],

@@ -125,6 +125,25 @@ def test_the_optimizer_descends_decays_only_kernels_and_head_and_keeps_the_avera
         np.testing.assert_allclose(average.numpy(), expected, atol=1e-6)
 
 
+def test_the_way_up_is_as_long_as_the_recipe_says_is_gone_by_what_decays_and_is_taken_back():
+    network, still = Network(TINY, seed=1), Network(TINY, seed=1)
+    optimizer = Optimizer(network, dataclasses.replace(TINY, ascent=0.3))
+    before = [v.numpy() for v in network.variables]
+    rng = np.random.default_rng(1)
+    gradients = [tf.constant(rng.normal(0, 1, v.shape), tf.float32) for v in network.variables]
+    up = optimizer.ascend(gradients)
+    moved = [v.numpy() - start for v, start in zip(network.variables, before, strict=True)]
+    decaying = len(network.kernels) + 1
+    assert np.sqrt(sum((move**2).sum() for move in moved)) == pytest.approx(0.3, rel=1e-4)
+    for move, gradient in zip(moved, gradients[:decaying], strict=False):
+        assert (move * gradient.numpy()).sum() == pytest.approx(np.linalg.norm(move) * np.linalg.norm(gradient), rel=1e-4)
+    assert not any(move.any() for move in moved[decaying:])
+    optimizer.step(gradients, tf.constant(1.0), tf.constant(0.01), up)
+    Optimizer(still, TINY).step(gradients, tf.constant(1.0), tf.constant(0.01))
+    for one, other in zip(network.variables, still.variables, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
+
+
 def test_the_rate_goes_up_and_comes_down_to_nothing():
     rates = [one_cycle(done) for done in np.linspace(0, 1, 101)]
     assert rates[0] == 0 and max(rates) == pytest.approx(1) and rates[-1] == pytest.approx(0)
