@@ -22,7 +22,7 @@ from trainer.workers import in_processes
 Answers = dict[str, np.ndarray]
 _SEED = 7_000_003  # of what is drawn here; no training run uses it
 _SYNTHETIC = 1_000  # drawings of each kind
-_ROUNDS = 30  # of measuring the session time: the lowest is then the same within 2 % from run to run on a shared machine
+_ROUNDS = 30  # of measuring the session time: the lowest is then the same within 4 % from run to run on a shared machine
 
 
 @dataclass

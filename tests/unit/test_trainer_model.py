@@ -69,8 +69,9 @@ def test_folding_keeps_the_answers(drawn):
     np.testing.assert_allclose(scores, wanted[:, 10], atol=1e-3)
 
 
-def test_a_few_steps_learn_and_repeat(drawn):
-    recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, drawn_batch=16, outlier_batch=16)
+@pytest.mark.parametrize("changed", [{}, {"ascent": 0.1, "mnist_share": 0.1}], ids=["plain", "sharpness-aware, MNIST counts less"])
+def test_a_few_steps_learn_and_repeat(drawn, changed):
+    recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, drawn_batch=16, outlier_batch=16, **changed)
     first, second = (train(recipe, drawn.digits, drawn, seed=4) for _ in range(2))
     for one, other in zip(first.kernels, second.kernels, strict=True):
         np.testing.assert_array_equal(one, other)
