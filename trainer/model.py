@@ -43,9 +43,8 @@ class Weights:
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Ink float32[N, 28, 28, 1] → logits float32[N, 10], and float32[N], which with the logits' energy tells what is a digit."""
-        for layer, (kernel, bias, stride) in enumerate(zip(self.kernels, self.biases, self.strides, strict=True)):
-            convolved = tf.nn.conv2d(images, tf.constant(kernel), stride, _padding(layer))
-            images = tf.nn.relu(tf.nn.bias_add(convolved, tf.constant(bias)))
+        for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
+            images = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, tf.constant(kernel), stride, "SAME"), tf.constant(bias)))
         features = tf.reshape(images, (-1, self.head.shape[0]))
         out = tf.matmul(features, tf.constant(self.head)) + tf.constant(self.head_bias)
         return out[:, :CLASSES], out[:, CLASSES]
@@ -69,12 +68,12 @@ class Network:
         self.strides = [stride for _, _, stride in recipe.layers]
         self.kernels, self.scales, self.offsets = [], [], []
         before, size = 1, 28
-        for layer, (channels, kernel, stride) in enumerate(recipe.layers):
+        for channels, kernel, stride in recipe.layers:
             spread = np.sqrt(2 / (kernel * kernel * before))  # He et al. 2015
             self.kernels.append(tf.Variable(rng.normal(0, spread, (kernel, kernel, before, channels)).astype(np.float32)))
             self.scales.append(tf.Variable(tf.ones(channels)))
             self.offsets.append(tf.Variable(tf.zeros(channels)))
-            before, size = channels, -(-(size if _padding(layer) == "SAME" else size - kernel + 1) // stride)
+            before, size = channels, -(-size // stride)
         features = before * size * size
         self.head = tf.Variable(rng.normal(0, np.sqrt(1 / features), (features, CLASSES + 1)).astype(np.float32))
         self.head_bias = tf.Variable(tf.zeros(CLASSES + 1))
@@ -87,8 +86,8 @@ class Network:
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
         """Ink float32[N, 28, 28, 1] → features float32[N, F], normalised by this batch; and each layer's mean and variance."""
         moments = []
-        for layer, (kernel, scale, offset) in enumerate(zip(self.kernels, self.scales, self.offsets, strict=True)):
-            images = tf.nn.conv2d(images, kernel, self.strides[layer], _padding(layer))
+        for kernel, scale, offset, stride in zip(self.kernels, self.scales, self.offsets, self.strides, strict=True):
+            images = tf.nn.conv2d(images, kernel, stride, "SAME")
             images, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
                 x=images, scale=scale, offset=offset, mean=[], variance=[], epsilon=_EPSILON, is_training=True
             )
@@ -104,8 +103,3 @@ class Network:
             kernels.append((kernel.numpy() * factor).astype(np.float32))
             biases.append((offset.numpy() - mean * factor).astype(np.float32))
         return Weights(kernels, biases, self.strides, self.head.numpy(), self.head_bias.numpy())
-
-
-def _padding(layer: int) -> str:
-    """The first two layers are not padded: a frame's margin is blank, and all later maps are smaller (12 px instead of 14, 3 not 4)."""
-    return "VALID" if layer < 2 else "SAME"

@@ -61,7 +61,7 @@ def test_folding_keeps_the_answers(drawn):
     features, moments = network(tf.constant(ink))
     wanted = (features @ network.head + network.head_bias).numpy()
     count = [
-        np.prod(shape) for shape in ((200, 13, 13), (200, 6, 6), (200, 3, 3))
+        np.prod(shape) for shape in ((200, 14, 14), (200, 7, 7), (200, 4, 4))
     ]  # the layer reports the unbiased variance, it uses the other
     weights = network.fold([m.numpy() for m, _ in moments], [v.numpy() * (n - 1) / n for (_, v), n in zip(moments, count, strict=True)])
     logits, scores = weights.score(drawn.digits.images)
