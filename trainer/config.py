@@ -81,8 +81,8 @@ TINY = Recipe(
 )
 BEST = Recipe(
     name="best",
-    layers=((16, 3, 1), (32, 3, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (80, 3, 2), (80, 3, 1)),
-    steps=7_000,
+    layers=((16, 3, 1), (32, 3, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2), (96, 3, 1)),
+    steps=6_000,
     mnist_batch=240,
     drawn_batch=60,
     outlier_batch=60,
