@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data", type=Path, default=Path("data"), help="folder of the four MNIST files, raw or .gz (data)")
 
     fit = commands.add_parser("fit", parents=[shared, data], help="train and publish the next version")
-    fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: about 20 (quick)")
+    fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: 20 to 25 (quick)")
     fit.add_argument("--seed", type=int, default=0, help="the same seed, machine and threads give the same model (0)")
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
     fit.set_defaults(run=_fit)
