@@ -117,7 +117,11 @@ def tiny_store() -> Path:
     """
     if given := os.environ.get("MODEL_STORE"):
         return Path(given)
-    sources = [*sorted((ROOT / "trainer").glob("*.py")), *sorted((ROOT / "pynumdraw").glob("*.py")), ROOT / "requirements" / "trainer.txt"]
+    sources = [
+        *sorted((ROOT / "trainer").rglob("*.py")),
+        *sorted((ROOT / "pynumdraw").rglob("*.py")),
+        ROOT / "requirements" / "trainer.txt",
+    ]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     root = ROOT / "build" / "tiny" / digest[:12]
     for seed in (1, 2):

@@ -1,4 +1,4 @@
-"""`python -m trainer`: fit, evaluate, gate, versions, prune.
+"""`python -m trainer`: fit, evaluate, gate. `python -m pynumdraw.store` lists and prunes versions.
 
 Exit codes: 0 done, 1 the gate says no or something unexpected happened, 2 refused (a sentence on stderr, nothing on stdout),
 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -52,24 +52,6 @@ def _fit(args: argparse.Namespace) -> int:
     commit = os.environ.get("SOURCE_COMMIT")  # an image holds no repository, but says this
     number = fit(recipe, mnist, store, args.seed, args.if_empty, commit)
     print(f"{store.folder} holds version {store.versions()[-1]} already; nothing to do" if number is None else store.path(number))
-    return 0
-
-
-def _versions(args: argparse.Namespace) -> int:
-    store = ModelStore(args.store, args.name)
-    for number in store.versions():
-        if (torn := store.why_torn(number)) is not None:
-            print(f"{number:6d}  {torn}")
-            continue
-        made = store.manifest(number)
-        told = (made.get(field, "?") for field in ("created", "recipe", "seed"))
-        print(f"{number:6d}  {'  '.join(map(str, told))}  {made.get('metrics', {}).get('accuracy', float('nan')):.2%}")
-    return 0
-
-
-def _prune(args: argparse.Namespace) -> int:
-    for number in ModelStore(args.store, args.name).prune(args.keep, args.served):
-        print(f"removed version {number}")
     return 0
 
 
@@ -132,8 +114,6 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
     fit.set_defaults(run=_fit)
 
-    commands.add_parser("versions", parents=[shared], help="list the store's versions").set_defaults(run=_versions)
-
     evaluate = commands.add_parser("evaluate", parents=[shared, data], help="measure versions: every figure of the model card")
     evaluate.add_argument("--version", type=int, nargs="+", help="which; several of one recipe give mean and spread (the newest)")
     evaluate.add_argument("--drawings", type=Path, nargs="+", help="files of drawings by people, a JSON object a line, .gz or not")
@@ -145,11 +125,6 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--baseline", type=int, required=True)
     gate.add_argument("--golden", type=Path, default=Path("tests/golden/drawings"), help="golden drawings (tests/golden/drawings)")
     gate.set_defaults(run=_gate)
-
-    prune = commands.add_parser("prune", parents=[shared], help="remove old versions")
-    prune.add_argument("--keep", type=int, required=True, help="how many of the newest to keep")
-    prune.add_argument("--served", type=int, nargs="*", default=[], help="versions that are served, and stay")
-    prune.set_defaults(run=_prune)
     return parser
 
 

@@ -1,6 +1,6 @@
 """One warp for all that is trained on, digits and non-digits alike: turned, stretched, slanted, bent, thicker or thinner, in the graph.
 
-Outliers that pass through another augmentation than the digits teach a model "sharp = outlier"; so there is only this one.
+Non-digits that pass through another augmentation than the digits teach a model "sharp means no digit"; so there is only this one.
 """
 
 import numpy as np

@@ -9,10 +9,10 @@ from scipy.special import expit, logsumexp
 
 from trainer.augment import augment
 from trainer.dataset import Digits
-from trainer.drawn import Drawn
 from trainer.errors import TrainingError
 from trainer.metrics import nll, softmax
 from trainer.model import Weights
+from trainer.synthetic import SyntheticSet
 
 PRIOR = 0.5  # share of digits among the drawings for which is_digit_probability is calibrated
 REJECTED = 0.02  # share of the validation's digits, warped harder than for training, that the threshold turns away
@@ -53,7 +53,7 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> Calibration:
+def calibrate(weights: Weights, validation: Digits, drawn: SyntheticSet, seed: int) -> Calibration:
     """Temperature, digit probability and threshold from digits and non-digits that no weight was fitted to.
 
     Half of what it looks at is as it is, half warped like the training data: people's hands differ more than MNIST's.
@@ -63,7 +63,7 @@ def calibrate(weights: Weights, validation: Digits, drawn: Drawn, seed: int) -> 
     labels = np.tile(np.concatenate([validation.labels, drawn.digits.labels]), 2)
     temperature = float(np.exp(minimize(lambda t: nll(softmax(logits / np.exp(t[0])), labels), [0.0], method="Nelder-Mead").x[0]))
 
-    digits, non_digits = _evidence(logits, scores), _evidence(*_score_both_ways(weights, drawn.outliers, seed + 2))
+    digits, non_digits = _evidence(logits, scores), _evidence(*_score_both_ways(weights, drawn.non_digits, seed + 2))
 
     def digit_loss(line: np.ndarray) -> float:
         return float(PRIOR * np.logaddexp(0, -(digits @ line)).mean() + (1 - PRIOR) * np.logaddexp(0, non_digits @ line).mean())

@@ -37,8 +37,8 @@ finished.
 ## Method
 
 - Recipe `{recipe}`: {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema}),
-  batches of {mnist} MNIST digits, {drawn} drawn digits and {outlier} non-digits, labels smoothed by {smoothing:g};
-  each gradient is taken {ascent:g} further up the loss than the weights are (sharpness-aware, Foret et al. 2021; 0: not).
+  batches of {mnist} MNIST digits, {synthetic} drawn digits and {non_digits} non-digits, label smoothing {label_smoothing:g};
+  each gradient is taken {sam_rho:g} further up the loss than the weights are (sharpness-aware, Foret et al. 2021; 0: not).
 - Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
   slashed 0, …), each written anew with points astray, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
@@ -121,11 +121,11 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         steps=recipe.steps,
         ema=recipe.ema_decay,
         mnist=recipe.mnist_batch,
-        drawn=recipe.drawn_batch,
-        outlier=recipe.outlier_batch,
-        smoothing=recipe.smoothing,
-        ascent=recipe.ascent,
-        share=recipe.mnist_share,
+        synthetic=recipe.synthetic_batch,
+        non_digits=recipe.non_digit_batch,
+        label_smoothing=recipe.label_smoothing,
+        sam_rho=recipe.sam_rho,
+        share=recipe.mnist_ood_weight,
         styles=sum(map(len, DIGITS.values())),
         pen=ink.FRAME_PEN_PX,
         temperature=calibration["temperature"],

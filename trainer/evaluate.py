@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pynumdraw import ink
 from pynumdraw.store import ModelStore
-from trainer import metrics, outliers, strokes
+from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings
 from trainer.export import Session, open_session
@@ -74,7 +74,7 @@ def synthetic(validation: Digits) -> dict[str, np.ndarray]:
     def drawn(draw: Callable[[np.random.Generator], Any], seed: int) -> np.ndarray:
         return strokes.draw_many(draw, _SYNTHETIC, (_SEED, seed))
 
-    doodles = (outliers.figure, outliers.scribble, outliers.one_stroke, outliers.character)
+    doodles = (non_digits.figure, non_digits.scribble, non_digits.one_stroke, non_digits.character)
     rng = np.random.default_rng(_SEED)
     grain = rng.choice([20, 60, 120], (_SYNTHETIC, 1, 1))
     noise = np.where(
@@ -86,14 +86,14 @@ def synthetic(validation: Digits) -> dict[str, np.ndarray]:
     return {
         "doodles": drawn(lambda rng: doodles[rng.integers(len(doodles))](rng), 1),
         "noise": np.clip(noise, 0, 255).astype(np.uint8),
-        "clothing-like shapes": drawn(outliers.blob, 2),
+        "clothing-like shapes": drawn(non_digits.blob, 2),
         "blank": np.zeros((1, 28, 28), np.uint8),
         "full ink": np.full((1, 28, 28), 255, np.uint8),
-        "two digits side by side, drawn": drawn(lambda rng: outliers.several_digits(rng), 3),
+        "two digits side by side, drawn": drawn(lambda rng: non_digits.several_digits(rng), 3),
         "two digits side by side, MNIST": np.stack(
             [ink.frame_from_picture(np.concatenate([left[:, 3:25], right[:, 3:25]], 1)) for left, right in pairs]
         ),
-        "letters of our own design": drawn(outliers.letter, 4),
+        "letters of our own design": drawn(non_digits.letter, 4),
     }
 
 

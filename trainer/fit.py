@@ -16,12 +16,12 @@ from trainer import metrics
 from trainer.calibrate import Calibration, calibrate
 from trainer.config import Recipe
 from trainer.dataset import Digits, Mnist, split
-from trainer.drawn import Drawn, draw
 from trainer.errors import TrainingError
 from trainer.export import export
 from trainer.model import Weights
-from trainer.outliers import side_by_side
+from trainer.non_digits import side_by_side
 from trainer.report import as_text, write_report
+from trainer.synthetic import SyntheticSet, draw
 from trainer.train import train
 
 CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0]
@@ -39,19 +39,19 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
     begin = time.monotonic()
     rest, validation = split(mnist.train)
     rest = rest[: recipe.fit_images]
-    _say(f"drawing {recipe.drawn_digits} digits and {recipe.outliers} non-digits")
-    drawn = draw(recipe.drawn_digits, recipe.outliers, (seed, 5), recipe.threads)
+    _say(f"drawing {recipe.synthetic_digits} digits and {recipe.non_digits} non-digits")
+    drawn = draw(recipe.synthetic_digits, recipe.non_digits, (seed, 5), recipe.threads)
     rng = np.random.default_rng([seed, 6])
-    pairs = [side_by_side(rest.images, rng) for _ in range(recipe.outliers // _DRAWN_PER_PAIR)]
-    drawn = Drawn(drawn.digits, np.concatenate([drawn.outliers, np.stack(pairs)]))
-    fresh = draw(recipe.validation_drawn, recipe.validation_drawn, (_VALIDATION_SEED,), recipe.threads)
+    pairs = [side_by_side(rest.images, rng) for _ in range(recipe.non_digits // _DRAWN_PER_PAIR)]
+    drawn = SyntheticSet(drawn.digits, np.concatenate([drawn.non_digits, np.stack(pairs)]))
+    fresh = draw(recipe.validation_synthetic, recipe.validation_synthetic, (_VALIDATION_SEED,), recipe.threads)
     _say(f"training {recipe.name!r} on {len(rest)} MNIST digits; {len(validation)} are kept for validation")
     weights = train(recipe, rest, drawn, seed)
     calibration = calibrate(weights, validation, fresh, seed)
     right = weights.score(validation.images)[0].argmax(axis=1) == validation.labels
-    if right.mean() < recipe.validation_floor:
+    if right.mean() < recipe.min_validation_accuracy:
         raise TrainingError(
-            f"accuracy on the validation part is {right.mean():.2%}, wanted at least {recipe.validation_floor:.0%}: "
+            f"accuracy on the validation part is {right.mean():.2%}, wanted at least {recipe.min_validation_accuracy:.0%}: "
             "do the labels belong to the images? Nothing was published"
         )
     scores, reliability, confusion, histogram = score_once(weights, calibration, mnist.test)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pynumdraw import ink
 from pynumdraw.store import ModelStore
-from trainer import metrics, outliers, strokes
+from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings, load_golden
 from trainer.errors import Refused
@@ -45,7 +45,7 @@ def gate(store: ModelStore, candidate: int, baseline: int, data: Path, golden: P
     if not len(cases):
         raise Refused(f"{golden}: wanted golden drawings (<case>.json that expects a digit or not_a_digit), found none")
     _, validation = split(load_digits(data, "train")[0])
-    strangers = strokes.draw_many(outliers.draw_outlier, 1_000, (_SEED,))
+    strangers = strokes.draw_many(non_digits.draw_non_digit, 1_000, (_SEED,))
     for version in (baseline, candidate):
         store.verify(version)
     told = [store.manifest(version).get("ink_version") for version in (baseline, candidate)]
@@ -58,7 +58,7 @@ def gate(store: ModelStore, candidate: int, baseline: int, data: Path, golden: P
         *_on_validation(digits, validation),
         _at_most("non-digits let through", [float(a["accepted"].mean()) for a in others], _LET_THROUGH),
         _on_golden(drawn, cases),
-        _cheap([store.path(version) for version in (baseline, candidate)]),
+        check_cost([store.path(version) for version in (baseline, candidate)]),
     ]
 
 
@@ -94,7 +94,7 @@ def _right(answers: Answers, cases: Drawings) -> np.ndarray:
     return guess == np.array([row["expect"].get("digit", -1) for row in cases.rows])
 
 
-def _cheap(folders: list[Path]) -> Check:
+def check_cost(folders: list[Path]) -> Check:
     (old, _), (new, _) = (latency(folder) for folder in folders)
     size, allowed = size_mb(folders[1]), max(_LATENCY * old, _LATENCY_MS)
     reason = f"{size:.2f} MB, allowed {_SIZE_MB:.0f}; {new:.2f} ms an image on one thread, allowed {allowed:.2f}"

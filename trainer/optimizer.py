@@ -30,12 +30,12 @@ class Optimizer:
         self._average = [tf.Variable(v) for v in self._variables]
 
     def ascend(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Move what decays up the loss by the recipe's `ascent` in all, and return the moves, for `step` to take back.
+        """Move what decays up the loss by the recipe's `sam_rho` in all, and return the moves, for `step` to take back.
 
         A gradient from there leads to where the loss is low all around, not only at one point: sharpness-aware (Foret et al. 2021).
         """
         gradients = gradients[: self._decaying]
-        scale = self._recipe.ascent / (tf.linalg.global_norm(gradients) + 1e-12)
+        scale = self._recipe.sam_rho / (tf.linalg.global_norm(gradients) + 1e-12)
         moves = [scale * gradient for gradient in gradients]
         for variable, move in zip(self._variables, moves, strict=False):
             variable.assign_add(move)

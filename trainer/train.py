@@ -11,22 +11,22 @@ from tqdm import tqdm
 from trainer.augment import augment
 from trainer.config import Recipe
 from trainer.dataset import CLASSES, Digits
-from trainer.drawn import Drawn
 from trainer.errors import TrainingError
 from trainer.model import Network, Weights
 from trainer.optimizer import Optimizer
+from trainer.synthetic import SyntheticSet
 
 _MOMENT_BATCHES = 40  # over which the normalisation of the averaged weights is measured
 
 
-def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
+def train(recipe: Recipe, fit: Digits, drawn: SyntheticSet, seed: int) -> Weights:
     """Fit the network and return the averaged weights, folded. Raises TrainingError where the loss is no number any more."""
     network = Network(recipe, seed)
     optimizer = Optimizer(network, recipe)
-    mnist, own, other = tf.constant(fit.images), tf.constant(drawn.digits.images), tf.constant(drawn.outliers)
-    digit_count = recipe.mnist_batch + recipe.drawn_batch
-    is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.outlier_batch)], 0)
-    share = tf.concat([tf.fill([recipe.mnist_batch], recipe.mnist_share), tf.ones(recipe.drawn_batch + recipe.outlier_batch)], 0)
+    mnist, own, other = tf.constant(fit.images), tf.constant(drawn.digits.images), tf.constant(drawn.non_digits)
+    digit_count = recipe.mnist_batch + recipe.synthetic_batch
+    is_digit = tf.concat([tf.ones(digit_count), tf.zeros(recipe.non_digit_batch)], 0)
+    share = tf.concat([tf.fill([recipe.mnist_batch], recipe.mnist_ood_weight), tf.ones(recipe.synthetic_batch + recipe.non_digit_batch)], 0)
 
     def batch(rows: list[tf.Tensor], seed_pair: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
         images = tf.concat([tf.gather(pool, row) for pool, row in zip((mnist, own, other), rows, strict=True)], 0)
@@ -40,11 +40,11 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, seed_pair + 1)
             out = features @ network.head + network.head_bias
             logits = out[: labels.shape[0], :CLASSES]
-            wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.smoothing) + recipe.smoothing / CLASSES
+            wanted = tf.one_hot(labels, CLASSES) * (1 - recipe.label_smoothing) + recipe.label_smoothing / CLASSES
             digit_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
             evidence = out[:, CLASSES] + tf.reduce_logsumexp(out[:, :CLASSES], 1)  # what looks like none of the ten is none
             losses = share[part] * tf.nn.sigmoid_cross_entropy_with_logits(is_digit[part], evidence)
-            loss = digit_loss + recipe.outlier_weight * tf.reduce_sum(losses) / tf.reduce_sum(share[part])
+            loss = digit_loss + recipe.ood_weight * tf.reduce_sum(losses) / tf.reduce_sum(share[part])
         accuracy = tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == tf.cast(labels, tf.int64), tf.float32))
         return tape.gradient(loss, network.variables), loss, accuracy
 
@@ -53,7 +53,7 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
         number, rate, strength = tf.unstack(dials)
         images = batch(rows, seed_pair, strength)
         moves = []
-        if recipe.ascent > 0:
+        if recipe.sam_rho > 0:
             uphill, *_ = gradient(slice(None, None, 2), images, labels, seed_pair)  # half the rows show well enough where up is
             moves = optimizer.ascend(uphill)
         gradients, loss, accuracy = gradient(slice(None), images, labels, seed_pair)
@@ -67,8 +67,8 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
     rng = np.random.default_rng([seed, 3])
     streams = [
         _shuffled(len(fit), recipe.mnist_batch, rng),
-        _shuffled(len(drawn.digits), recipe.drawn_batch, rng),
-        _shuffled(len(drawn.outliers), recipe.outlier_batch, rng),
+        _shuffled(len(drawn.digits), recipe.synthetic_batch, rng),
+        _shuffled(len(drawn.non_digits), recipe.non_digit_batch, rng),
     ]
     rows_at = [[next(stream) for stream in streams] for _ in range(recipe.steps)]
     report = _Progress(recipe.steps)
@@ -79,7 +79,7 @@ def train(recipe: Recipe, fit: Digits, drawn: Drawn, seed: int) -> Weights:
             [tf.constant(row) for row in rows],
             tf.constant(labels),
             tf.constant((seed, 2 * number), tf.int32),
-            tf.constant((number + 1, recipe.peak_rate * one_cycle(done), warp(done))),
+            tf.constant((number + 1, recipe.learning_rate * one_cycle(done), warp(done))),
         )
         if number % 10 == 9 or number + 1 == recipe.steps:
             if not np.isfinite(loss):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import metrics, outliers, strokes
+from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, check_digits, split
 from trainer.drawings import load_drawings, load_golden
 from trainer.errors import DataError
@@ -76,8 +76,8 @@ def test_a_curve_runs_through_its_points_and_turns_sharply_only_at_corners():
     np.testing.assert_allclose(sharp[: len(sharp) // 2, 1], 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", [kind for _, kind in outliers.KINDS], ids=lambda kind: kind.__name__)
-def test_every_kind_of_outlier_gives_frames_and_the_same_seed_gives_the_same(kind):
+@pytest.mark.parametrize("kind", [kind for _, kind in non_digits.KINDS], ids=lambda kind: kind.__name__)
+def test_every_kind_of_non_digit_gives_frames_and_the_same_seed_gives_the_same(kind):
     frames = strokes.draw_many(kind, 30, (5,))
     assert frames.shape == (30, 28, 28)
     np.testing.assert_array_equal(frames, strokes.draw_many(kind, 30, (5,)))
@@ -89,7 +89,7 @@ def test_two_pictures_side_by_side_are_one_drawing_of_both():
     one = np.zeros((1, 28, 28), np.uint8)
     one[:, 4:24, 12:16] = 255
     for seed in range(10):
-        pair = outliers.side_by_side(one, np.random.default_rng(seed))
+        pair = non_digits.side_by_side(one, np.random.default_rng(seed))
         assert pair.shape == (28, 28)
         inked = (pair >= 128).any(axis=0)
         assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 2, f"seed {seed}: wanted two bars with paper between them"
@@ -97,12 +97,12 @@ def test_two_pictures_side_by_side_are_one_drawing_of_both():
 
 def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_and_repeats():
     script = (
-        "from trainer.drawn import draw\n"
+        "from trainer.synthetic import draw\n"
         "if __name__ == '__main__':\n"
         "    d = draw(620, 130, (3,), 2)\n"
         "    import hashlib, sys, numpy as np\n"
         "    assert 'tensorflow' not in sys.modules\n"
-        "    print(len(d.digits), len(d.outliers), np.bincount(d.digits.labels).tolist(), hashlib.sha256(d.digits.images).hexdigest())\n"
+        "    print(len(d.digits), len(d.non_digits), np.bincount(d.digits.labels).tolist(), hashlib.sha256(d.digits.images).hexdigest())\n"
     )
     runs = []
     for _ in range(2):

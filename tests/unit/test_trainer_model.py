@@ -8,24 +8,24 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import outliers, strokes
+from trainer import non_digits, strokes
 from trainer.augment import augment
 from trainer.calibrate import Calibration, calibrate
 from trainer.config import RECIPES, TINY
 from trainer.dataset import Digits
-from trainer.drawn import Drawn
 from trainer.errors import TrainingError
 from trainer.metrics import auroc, nll, softmax
 from trainer.model import Network, Weights
 from trainer.optimizer import Optimizer, orthogonal
+from trainer.synthetic import SyntheticSet
 from trainer.train import one_cycle, train
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Drawn:
+def drawn() -> SyntheticSet:
     rng = np.random.default_rng(0)
     images = np.stack([strokes.frame(strokes.draw_digit(k % 10, rng)) for k in range(200)])
-    return Drawn(Digits(images, (np.arange(200) % 10).astype(np.uint8)), strokes.draw_many(outliers.draw_outlier, 100, (1,)))
+    return SyntheticSet(Digits(images, (np.arange(200) % 10).astype(np.uint8)), strokes.draw_many(non_digits.draw_non_digit, 100, (1,)))
 
 
 def test_augmentation_repeats_with_its_seed_keeps_shape_and_range_and_moves_the_ink(drawn):
@@ -69,9 +69,9 @@ def test_folding_keeps_the_answers(drawn):
     np.testing.assert_allclose(scores, wanted[:, 10], atol=1e-3)
 
 
-@pytest.mark.parametrize("changed", [{}, {"ascent": 0.1, "mnist_share": 0.1}], ids=["plain", "sharpness-aware, MNIST counts less"])
+@pytest.mark.parametrize("changed", [{}, {"sam_rho": 0.1, "mnist_ood_weight": 0.1}], ids=["plain", "sharpness-aware, MNIST counts less"])
 def test_a_few_steps_learn_and_repeat(drawn, changed):
-    recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, drawn_batch=16, outlier_batch=16, **changed)
+    recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, synthetic_batch=16, non_digit_batch=16, **changed)
     first, second = (train(recipe, drawn.digits, drawn, seed=4) for _ in range(2))
     for one, other in zip(first.kernels, second.kernels, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -83,7 +83,7 @@ def test_a_few_steps_learn_and_repeat(drawn, changed):
 
 @pytest.mark.parametrize("rate", [float("nan"), 1e30], ids=["a rate that is no number", "a rate beyond all bounds"])
 def test_training_that_ends_in_nan_is_refused(drawn, rate):
-    recipe = dataclasses.replace(TINY, steps=20, peak_rate=rate, mnist_batch=16, drawn_batch=8, outlier_batch=8)
+    recipe = dataclasses.replace(TINY, steps=20, learning_rate=rate, mnist_batch=16, synthetic_batch=8, non_digit_batch=8)
     with pytest.raises(TrainingError, match="nothing was published"):
         train(recipe, drawn.digits, drawn, seed=0)
 
@@ -128,7 +128,7 @@ def test_the_optimizer_descends_decays_only_kernels_and_head_and_keeps_the_avera
 
 def test_the_way_up_is_as_long_as_the_recipe_says_is_gone_by_what_decays_and_is_taken_back():
     network, still = Network(TINY, seed=1), Network(TINY, seed=1)
-    optimizer = Optimizer(network, dataclasses.replace(TINY, ascent=0.3))
+    optimizer = Optimizer(network, dataclasses.replace(TINY, sam_rho=0.3))
     before = [v.numpy() for v in network.variables]
     rng = np.random.default_rng(1)
     gradients = [tf.constant(rng.normal(0, 1, v.shape), tf.float32) for v in network.variables]
@@ -181,7 +181,7 @@ def overconfident() -> Weights:
 
 
 def test_calibration_cools_a_model_that_is_too_sure_and_keeps_its_threshold_where_few_digits_fall(drawn, overconfident):
-    black = Drawn(drawn.digits, np.full_like(drawn.outliers, 255))
+    black = SyntheticSet(drawn.digits, np.full_like(drawn.non_digits, 255))
     calibration = calibrate(overconfident, drawn.digits, black, seed=0)
     logits, scores = overconfident.score(drawn.digits.images)
     assert calibration.temperature > 1.2
@@ -201,15 +201,15 @@ class _Flat(_Overconfident):
 
 
 def test_the_free_energy_of_the_logits_counts_towards_being_a_digit(drawn):
-    black = Drawn(drawn.digits, np.full_like(drawn.outliers, 255))
+    black = SyntheticSet(drawn.digits, np.full_like(drawn.non_digits, 255))
     model = _Flat(*_NO_WEIGHTS)
     calibration = calibrate(model, drawn.digits, black, seed=0)
-    digits, others = (model.score(images) for images in (drawn.digits.images, black.outliers))
+    digits, others = (model.score(images) for images in (drawn.digits.images, black.non_digits))
     assert calibration.energy_scale > 0
     assert auroc(calibration.is_digit(*digits), calibration.is_digit(*others)) > auroc(digits[1], others[1]) + 0.05
 
 
 def test_a_score_that_does_not_tell_digits_from_the_rest_is_refused(drawn, overconfident):
-    backwards = Drawn(Digits(np.full_like(drawn.digits.images, 255), drawn.digits.labels), drawn.digits.images)
+    backwards = SyntheticSet(Digits(np.full_like(drawn.digits.images, 255), drawn.digits.labels), drawn.digits.images)
     with pytest.raises(TrainingError, match="does not tell digits from non-digits"):
         calibrate(overconfident, backwards.digits, backwards, seed=0)

@@ -142,9 +142,9 @@ FIGURES = (
 )
 
 
-def draw_outlier(rng: np.random.Generator) -> Strokes | np.ndarray:
+def draw_non_digit(rng: np.random.Generator) -> Strokes | np.ndarray:
     """One drawing, or one frame, that shows no digit."""
-    kind = rng.choice(len(KINDS), p=_SHARES)
+    kind = rng.choice(len(KINDS), p=_PROBABILITIES)
     return KINDS[kind][1](rng)
 
 
@@ -336,7 +336,7 @@ KINDS = (
     (0.03, blob),
     (0.05, texture),
 )
-_SHARES = np.array([share for share, _ in KINDS]) / sum(share for share, _ in KINDS)
+_PROBABILITIES = np.array([share for share, _ in KINDS]) / sum(share for share, _ in KINDS)
 
 
 def _line(start: np.ndarray, rng: np.random.Generator, points: int, length: float) -> np.ndarray:
