@@ -63,7 +63,7 @@ def upgrade(cluster: Cluster, helm: Helm, version: int, chart: Path, timeout_s: 
     held = {row["version"]: row for row in cluster.store()}
     if version not in held:
         raise Refused(f"version {version} is not in the store; there are: {', '.join(map(str, held)) or 'none'}")
-    if held[version]["state"] != "whole":
+    if held[version]["state"] != "valid":
         raise Refused(f"version {version} cannot be served: {held[version]['reason']}")
     print(f"version {model['version']} → {version}; chart {before['chart']} → {helm.chart_name(chart)}", flush=True)
     helm.run("upgrade", cluster.release, str(chart), "--reset-then-reuse-values", "--set", f"model.version={version}")

@@ -180,7 +180,7 @@ class Cluster:
             if words:
                 return "failing", words, status.restart_count > 0
             if status.state.running:
-                return ("waiting", self._last_line(pod, status.name), False) if status.name == "place" else ("loading", None, False)
+                return ("waiting", self._last_line(pod, status.name), False) if status.name == "fetch" else ("loading", None, False)
         return "starting", None, False
 
     def _last_line(self, pod: client.V1Pod, container: str) -> str | None:
@@ -204,19 +204,19 @@ def _last_words(pod: client.V1Pod, container: str | None = None) -> str | None:
 def list_job(template: dict[str, Any], release: str) -> dict[str, Any]:
     """A Job that prints what the store holds, made of a serving pod's template so that every setting of the release holds for it too.
 
-    Raises Refused for a template without a place container: TensorFlow Serving polls the store itself there.
+    Raises Refused for a template without a `fetch` container: TensorFlow Serving polls the store itself there.
     """
     spec = template["spec"]
-    place = next((container for container in spec.get("initContainers", []) if container["name"] == "place"), None)
-    if place is None:
+    fetch = next((container for container in spec.get("initContainers", []) if container["name"] == "fetch"), None)
+    if fetch is None:
         raise Refused("model.policy is latest: every pod moves by itself as soon as a version is published")
     kept = ("serviceAccountName", "securityContext", "imagePullSecrets", "nodeSelector", "tolerations", "affinity", "priorityClassName")
     container = {
-        **{key: place[key] for key in ("image", "imagePullPolicy", "resources", "securityContext") if key in place},
+        **{key: fetch[key] for key in ("image", "imagePullPolicy", "resources", "securityContext") if key in fetch},
         "name": "list",
         "command": ["python", "-m", "pynumdraw.store", "list", "--json"],
-        "args": [argument for argument in place["args"] if argument.startswith(("--store=", "--name="))],
-        "volumeMounts": [mount for mount in place["volumeMounts"] if mount["name"] == "store"],
+        "args": [argument for argument in fetch["args"] if argument.startswith(("--store=", "--name="))],
+        "volumeMounts": [mount for mount in fetch["volumeMounts"] if mount["name"] == "store"],
     }
     names = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of")
     labels = {key: template["metadata"]["labels"][key] for key in names} | {"app.kubernetes.io/component": "store-list"}

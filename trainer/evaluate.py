@@ -49,7 +49,7 @@ def ask(session: Session, frames: np.ndarray, batch: int = 500) -> Answers:
 
 
 def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | None) -> Evaluation:
-    """Measure one version. Raises StoreError for one that is missing or torn, Refused for bad data."""
+    """Measure one version. Raises StoreError for one that is missing or corrupt, Refused for bad data."""
     store.verify(version)
     session, _ = open_session(store.path(version))
     result = Evaluation(version, store.manifest(version), {}, {})

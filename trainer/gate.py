@@ -38,7 +38,7 @@ class Check:
 
 
 def gate(store: ModelStore, candidate: int, baseline: int, data: Path, golden: Path) -> list[Check]:
-    """All checks, passed or not. Raises StoreError for a version that is missing or torn, Refused where nothing can be compared."""
+    """All checks, passed or not. Raises StoreError for a version that is missing or corrupt, Refused where nothing can be compared."""
     if candidate == baseline:
         raise Refused(f"the candidate must be another version than the baseline, found {candidate} for both")
     cases = load_golden(golden)

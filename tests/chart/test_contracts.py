@@ -13,7 +13,7 @@ import pynumdraw
 from gateway.settings import Settings
 from gateway.telemetry import Telemetry
 from modelserver import flags
-from pynumdraw import store
+from pynumdraw.store import __main__ as store
 from tests.chart import tools
 
 TENSORFLOW_SERVING_METRICS = {":tensorflow:serving:request_count"}
@@ -61,12 +61,12 @@ def test_the_server_knows_every_flag(render):
 
 def test_the_store_understands_how_it_is_called(render):
     for _, container in containers(render):
-        if container["name"] == "place":
-            assert container["command"] == ["python", "-m", "pynumdraw.store", "place"]
-            asked = store._parser().parse_args(
+        if container["name"] == "fetch":
+            assert container["command"] == ["python", "-m", "pynumdraw.store", "fetch"]
+            args = store.parser().parse_args(
                 [container["command"][-1], *[each.replace("$(MODEL_VERSION)", "4") for each in container["args"]]]
             )
-            assert (asked.command, asked.version, asked.wait_s) == ("place", 4, 1800.0)
+            assert (args.command, args.version, args.wait_s) == ("fetch", 4, 1800.0)
 
 
 def test_the_trainer_understands_how_it_is_called(render, monkeypatch):

@@ -20,9 +20,9 @@ from tests.chart.fake_cluster import NAMESPACE, FakeCluster
 from tests.stack import free_port, wait_until
 
 PROGRESS = re.compile(r" *\d+ s  gateway ")
-WHOLE = {"created": None, "recipe": "quick", "accuracy": 0.99, "bytes": 1, "state": "whole", "reason": None}
-TORN = "/store/digits/4 is torn: variables/variables.index is missing"
-CORRUPT = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available"
+VALID = {"created": None, "recipe": "quick", "accuracy": 0.99, "bytes": 1, "state": "valid", "reason": None}
+CORRUPT = "/store/digits/4 is corrupt: variables/variables.index is missing"
+LOAD_FAILURE = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available"
 
 
 class Console:
@@ -108,31 +108,31 @@ def starting(init=(), containers=(), conditions=({"type": "Ready", "status": "Fa
 
 
 STALLS = {
-    "torn": (
-        starting(init=[container("place", waiting="CrashLoopBackOff", message=TORN, code=2, restarts=3)]),
-        f"failing: place: {TORN}",
+    "corrupt": (
+        starting(init=[container("fetch", waiting="CrashLoopBackOff", message=CORRUPT, code=2, restarts=3)]),
+        f"failing: fetch: {CORRUPT}",
         True,
     ),
-    "corrupt": (
+    "unloadable": (
         starting(
-            init=[container("place", is_ready=True)],
-            containers=[container("serving", waiting="CrashLoopBackOff", message=CORRUPT, code=255, restarts=2)],
+            init=[container("fetch", is_ready=True)],
+            containers=[container("serving", waiting="CrashLoopBackOff", message=LOAD_FAILURE, code=255, restarts=2)],
         ),
-        f"failing: serving: {CORRUPT}",
+        f"failing: serving: {LOAD_FAILURE}",
         True,
     ),
     "missing": (
-        starting(init=[container("place", running=True)]),
+        starting(init=[container("fetch", running=True)]),
         "waiting: waiting for version 2 in /store/digits: 20 of 1800 s; it holds 1",
         False,
     ),
-    "image": (starting(init=[container("place", waiting="ImagePullBackOff")]), "failing: place: ImagePullBackOff: back-off", True),
+    "image": (starting(init=[container("fetch", waiting="ImagePullBackOff")]), "failing: fetch: ImagePullBackOff: back-off", True),
     "no-room": (
         starting(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available: 2 Insufficient cpu."}]),
         "pending: 0/2 nodes are available: 2 Insufficient cpu.",
         False,
     ),
-    "slow": (starting(init=[container("place", is_ready=True)], containers=[container("serving", running=True)]), "loading", False),
+    "slow": (starting(init=[container("fetch", is_ready=True)], containers=[container("serving", running=True)]), "loading", False),
 }
 
 
@@ -170,7 +170,7 @@ def test_status_says_which_gateway_could_not_be_asked(console, cluster):
 
 def test_upgrade_hands_a_version_of_the_store_to_helm_and_keeps_the_other_values(console, cluster):
     ready(cluster, "2", "2")
-    cluster.store = [{"version": 2, **WHOLE}, {"version": 3, **WHOLE}]
+    cluster.store = [{"version": 2, **VALID}, {"version": 3, **VALID}]
     code, out, err = console.run("upgrade", "3")
     assert (code, err) == (0, "")
     assert console.told("upgrade") == [
@@ -183,17 +183,17 @@ def test_upgrade_hands_a_version_of_the_store_to_helm_and_keeps_the_other_values
 @pytest.mark.parametrize(
     ("store", "sentence"),
     [
-        ([{"version": 2, **WHOLE}], "version 4 is not in the store; there are: 2"),
+        ([{"version": 2, **VALID}], "version 4 is not in the store; there are: 2"),
         ([], "version 4 is not in the store; there are: none"),
-        ([{"version": 4, **WHOLE, "state": "torn", "reason": TORN}], f"version 4 cannot be served: {TORN}"),
+        ([{"version": 4, **VALID, "state": "corrupt", "reason": CORRUPT}], f"version 4 cannot be served: {CORRUPT}"),
         (
             "cannot read the store /store/digits: Permission denied",
             "cannot list the store: cannot read the store /store/digits: Permission denied",
         ),
     ],
-    ids=["missing", "empty", "torn", "unreadable"],
+    ids=["missing", "empty", "corrupt", "unreadable"],
 )
-def test_upgrade_refuses_a_version_that_the_store_does_not_hold_whole(console, cluster, store, sentence):
+def test_upgrade_refuses_a_version_that_is_missing_or_corrupt(console, cluster, store, sentence):
     ready(cluster, "2", "2")
     cluster.store = store
     code, out, err = console.run("upgrade", "4")
@@ -203,25 +203,25 @@ def test_upgrade_refuses_a_version_that_the_store_does_not_hold_whole(console, c
 
 def test_upgrade_says_what_to_do_when_it_stalls(console, cluster):
     ready(cluster, "1", "1", template="old")
-    cluster.pod("serving", "new", "2", **STALLS["torn"][0])
-    cluster.store = [{"version": 2, **WHOLE}]
+    cluster.pod("serving", "new", "2", **STALLS["corrupt"][0])
+    cluster.store = [{"version": 2, **VALID}]
     code, out, err = console.run("upgrade", "2")
     assert code == 1
-    assert f"stalled: a new pod fails: place: {TORN}" in err and "python -m k8s rollback" in err
+    assert f"stalled: a new pod fails: fetch: {CORRUPT}" in err and "python -m k8s rollback" in err
     assert "serving 1 of 2 new, 2 ready" in out
 
 
 def test_upgrade_gives_up_in_time(console, cluster):
     ready(cluster, "1", "1", template="old")
     cluster.pod("serving", "new", "2", **STALLS["no-room"][0])
-    cluster.store = [{"version": 2, **WHOLE}]
+    cluster.store = [{"version": 2, **VALID}]
     code, _, err = console.run("upgrade", "2", "--timeout", "0")
     assert code == 1 and "stalled: not done after 0 s: 0/2 nodes are available" in err
 
 
 def test_a_pod_of_an_older_template_does_not_stall_a_roll(console, cluster):
     ready(cluster, "2", "2")
-    stuck = cluster.pod("serving", "stuck", "3", template="old", **STALLS["torn"][0])
+    stuck = cluster.pod("serving", "stuck", "3", template="old", **STALLS["corrupt"][0])
     with console.start("rollback") as process:
         try:
             wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
@@ -254,7 +254,7 @@ def test_what_helm_refuses_is_said_in_its_words(console):
 def test_ctrl_c_says_that_the_cluster_goes_on(console, cluster):
     ready(cluster, "1", "1", template="old")
     cluster.pod("serving", "new", "2", **STALLS["slow"][0])
-    cluster.store = [{"version": 2, **WHOLE}]
+    cluster.store = [{"version": 2, **VALID}]
     with console.start("upgrade", "2") as process:
         try:
             wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
@@ -294,12 +294,12 @@ def test_the_job_that_looks_into_the_store_is_valid_and_as_restricted_as_its_pod
     template = found.of("Deployment", "-serving")["spec"]["template"]
     job = list_job(template, "pynumdraw")
     validate(job, version)
-    spec, place = job["spec"]["template"]["spec"], template["spec"]["initContainers"][0]
+    spec, fetch = job["spec"]["template"]["spec"], template["spec"]["initContainers"][0]
     assert spec["securityContext"] == template["spec"]["securityContext"] and spec.get("nodeSelector") == template["spec"].get(
         "nodeSelector"
     )
     (looks,) = spec["containers"]
-    assert looks["securityContext"] == place["securityContext"] and looks["image"] == place["image"]
+    assert looks["securityContext"] == fetch["securityContext"] and looks["image"] == fetch["image"]
     assert looks["args"] == ["--store=/store", "--name=digits"]
     assert looks["volumeMounts"] == [{"name": "store", "mountPath": "/store", "readOnly": True}]
     assert [volume["name"] for volume in spec["volumes"]] == ["store"]

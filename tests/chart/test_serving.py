@@ -27,7 +27,7 @@ def test_the_version_is_in_the_pod_template(serving):
     one, two = (serving(**{"model.version": version})["template"] for version in (1, 2))
     assert one != two
     assert two["metadata"]["labels"]["pynumdraw/model-version"] == "2"
-    for name in ("place", "serving"):
+    for name in ("fetch", "serving"):
         assert {"name": "MODEL_VERSION", "value": "2"} in container(two["spec"], name)["env"]
 
 
@@ -36,10 +36,10 @@ def test_a_new_version_changes_nothing_but_the_serving_pods_and_the_test(render)
     assert {key for key in one if one[key] != two[key]} == {("Deployment", "digits-pynumdraw-serving"), ("Pod", "digits-pynumdraw-test")}
 
 
-def test_exactly_the_placed_version_is_served(pod):
+def test_exactly_the_fetched_version_is_served(pod):
     spec = pod(**{"model.version": 3})
-    place, server = container(spec, "place"), container(spec, "serving")
-    assert "--version=$(MODEL_VERSION)" in place["args"] and "--to=/models" in place["args"]
+    fetch, server = container(spec, "fetch"), container(spec, "serving")
+    assert "--version=$(MODEL_VERSION)" in fetch["args"] and "--to=/models" in fetch["args"]
     assert flags(spec)["model_base_path"] == "/models/digits"
     mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
     assert mounts["/models"] == {"name": "models", "mountPath": "/models", "readOnly": True} and "/store" not in mounts
@@ -90,7 +90,7 @@ def test_the_start_outlasts_every_try_to_load(pod):
 def test_a_roll_is_given_up_no_sooner_than_its_pods_give_up(serving, values):
     spec = serving(**values)
     (wait,) = [
-        int(argument.split("=")[1]) for argument in container(spec["template"]["spec"], "place")["args"] if argument.startswith("--wait-s=")
+        int(argument.split("=")[1]) for argument in container(spec["template"]["spec"], "fetch")["args"] if argument.startswith("--wait-s=")
     ]
     assert spec["progressDeadlineSeconds"] > wait + container(spec["template"]["spec"], "serving")["startupProbe"]["failureThreshold"]
 
@@ -101,7 +101,7 @@ def test_a_roll_is_given_up_no_sooner_than_its_pods_give_up(serving, values):
     ids=["quick", "best", "deadline", "wait"],
 )
 def test_pods_wait_for_the_first_version_as_long_as_its_training_may_take(pod, values, seconds):
-    assert f"--wait-s={seconds}" in container(pod(**values), "place")["args"]
+    assert f"--wait-s={seconds}" in container(pod(**values), "fetch")["args"]
 
 
 def test_no_pod_is_taken_away_before_another_is_ready(render):

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 BLANK = json.dumps({"width": 100, "height": 100, "strokes": []}).encode()
 INSTALL_S, UPGRADE_S, READY_S = 240, 120, 3  # the bars
 SETTLE_S = 20  # a connection's age, a look-up, and some
-spoilt: dict[str, int] = {}
+bad_versions: dict[str, int] = {}  # kind → number, of those that must never serve
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -58,13 +58,13 @@ def pod_reason(release, version):
         for status in pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", []):
             ended = [status.get(state, {}).get("terminated", {}) for state in ("state", "lastState")]
             found += [each["message"] for each in ended if "message" in each]
-            if status["name"] == "place" and "running" in status.get("state", {}):
-                found.append(release.kubectl("logs", pod["metadata"]["name"], "--container", "place", "--tail", "1", check=False))
+            if status["name"] == "fetch" and "running" in status.get("state", {}):
+                found.append(release.kubectl("logs", pod["metadata"]["name"], "--container", "fetch", "--tail", "1", check=False))
     return " ".join(found)
 
 
-def upgrade_in_vain(release, version, sentence):
-    """Serve a version that cannot be served: the roll stands still, says why, and the old pods serve on."""
+def failed_upgrade(release, version, sentence):
+    """Upgrade to a version that cannot be served: the rollout stalls, the sentence is shown, and the old pods go on serving."""
     before = {pod["metadata"]["name"] for pod in release.pods("serving")}
     command = release.documented(
         "helm-upgrade", ("model.version=2", f"model.version={version}"), (" --wait --timeout 5m --rollback-on-failure", "")
@@ -147,24 +147,24 @@ def test_the_commands_of_the_notes_work(release):
     release.run(found[2])  # trains version 2, which later steps serve
 
 
-def test_a_stranger_reaches_the_page_and_nothing_else(release, under_load):
+def test_a_foreign_pod_reaches_the_page_and_nothing_else(release, under_load):
     serving = [pod["status"]["podIP"] for pod in release.pods("serving")]
     gateway = [pod["status"]["podIP"] for pod in release.pods("gateway")]
     closed = [f"{ip}:{port}" for ip in serving for port in (8500, 8501)] + [f"{ip}:9090" for ip in gateway]
     opened = [f"{ip}:8080" for ip in gateway]
     image = release.images["gateway"]
-    found = json.loads(release.run_pod("stranger", image, closed + opened, HERE / "stranger.py"))
-    assert {address for address, door in found.items() if door == "open"} == set(opened)
+    found = json.loads(release.run_pod("foreign", image, closed + opened, HERE / "reachable_ports.py"))
+    assert {address for address, result in found.items() if result == "open"} == set(opened)
     labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "gate"}
-    found = json.loads(release.run_pod("friend", image, [f"{ip}:8500" for ip in serving], HERE / "stranger.py", labels=labels))
-    release.kubectl("delete", "pod", "friend", "stranger", "--wait")
-    assert set(found.values()) == {"open"}, "the doors are shut to those who may enter too, so this test shows nothing"
+    found = json.loads(release.run_pod("gate", image, [f"{ip}:8500" for ip in serving], HERE / "reachable_ports.py", labels=labels))
+    release.kubectl("delete", "pod", "gate", "foreign", "--wait")
+    assert set(found.values()) == {"open"}, "a pod that may connect cannot either, so this test shows nothing"
 
 
 def test_a_version_that_is_not_in_the_store_is_refused(release, under_load):
     done = release.run(release.documented("upgrade", ("upgrade 2", "upgrade 99")), check=False)
     assert done.returncode == 2 and "version 99 is not in the store" in done.stderr
-    upgrade_in_vain(release, 99, "waiting for version 99 in /store/digits")
+    failed_upgrade(release, 99, "waiting for version 99 in /store/digits")
     release.run(release.documented("helm-rollback"))
 
 
@@ -180,7 +180,7 @@ def test_serving_pods_and_gateway_pods_may_be_killed(release, under_load):
         )
 
 
-def test_from_one_server_to_three_all_three_serve_alike(release, under_load):
+def test_three_servers_share_the_requests_evenly(release, under_load):
     for replicas in (1, 3):
         release.upgrade(f"--set serving.replicas={replicas}")
         wait_until(f"{replicas} serving pods", lambda n=replicas: len(release.pods("serving")) == n, 60)
@@ -230,22 +230,24 @@ def test_a_rollback_moves_every_user_back(release, under_load):
     settled(under_load, 1)
 
 
-def test_spoilt_versions_are_put_into_the_store(release, under_load):
-    log = release.run_pod("spoil", release.images["trainer"], ["/store", "digits"], HERE / "spoil.py", claim=f"{NAME}-models")
-    spoilt.update(json.loads(log))
-    assert sorted(spoilt) == ["corrupt", "torn", "warmup"]
-
-
-def test_a_torn_version_never_serves(release, under_load):
-    version = spoilt["torn"]
-    done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
-    assert done.returncode == 2 and "is torn" in done.stderr
-    upgrade_in_vain(release, version, f"/store/digits/{version} is torn: variables/variables.data-00000-of-00001 has")
-    release.run(release.documented("rollback"))
+def test_versions_that_cannot_be_served_are_put_into_the_store(release, under_load):
+    log = release.run_pod(
+        "corrupt-version", release.images["trainer"], ["/store", "digits"], HERE / "corrupt_version.py", claim=f"{NAME}-models"
+    )
+    bad_versions.update(json.loads(log))
+    assert sorted(bad_versions) == ["bad_warmup", "corrupt", "unloadable"]
 
 
 def test_a_corrupt_version_never_serves(release, under_load):
-    version = spoilt["corrupt"]
+    version = bad_versions["corrupt"]
+    done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
+    assert done.returncode == 2 and "is corrupt" in done.stderr
+    failed_upgrade(release, version, f"/store/digits/{version} is corrupt: variables/variables.data-00000-of-00001 has")
+    release.run(release.documented("rollback"))
+
+
+def test_an_unloadable_version_never_serves(release, under_load):
+    version = bad_versions["unloadable"]
     done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
     assert done.returncode == 1 and "stalled" in done.stderr and "Failed to start server" in done.stderr
     assert "Failed to start server" in pod_reason(release, version)
@@ -254,7 +256,7 @@ def test_a_corrupt_version_never_serves(release, under_load):
 
 
 def test_a_version_that_fails_its_warm_up_never_serves_and_helm_goes_back_by_itself(release, under_load):
-    version = spoilt["warmup"]
+    version = bad_versions["bad_warmup"]
     command = release.documented("helm-upgrade", ("model.version=2", f"model.version={version}"), ("--timeout 5m", "--timeout 45s"))
     with subprocess.Popen(
         ["bash", "-c", command], cwd=ROOT, env=release.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -327,6 +329,6 @@ def chart_before(folder):
 
 def test_no_request_failed_and_none_was_answered_wrongly(load):
     load.stop()
-    whole = tally(load.outcomes, 0, time.monotonic())
-    assert whole.sent > 5000
-    assert (whole.failed, whole.wrong) == (0, 0)
+    total = tally(load.outcomes, 0, time.monotonic())
+    assert total.sent > 5000
+    assert (total.failed, total.wrong) == (0, 0)

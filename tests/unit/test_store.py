@@ -1,4 +1,4 @@
-"""The model store: a version is whole or absent, its number is used once, and everybody can read it."""
+"""The model store: a version is valid or absent, its number is used once, and every user can read it."""
 
 import errno
 import hashlib
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pynumdraw.store import ModelStore, StoreError, main
+from pynumdraw.store import ModelStore, StoreError
+from pynumdraw.store.__main__ import main
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "variables/variables.data-00000-of-00001": b"weights" * 999}
 REPOSITORY = Path(__file__).parents[2]
@@ -28,28 +29,28 @@ def fill(folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def publish(store: ModelStore, spoil: Callable[[Path], object] = lambda folder: None, **fields: object) -> int:
+def publish(store: ModelStore, change: Callable[[Path], object] = lambda folder: None, **fields: object) -> int:
     with store.next_version() as draft:
         fill(draft.folder)
-        spoil(draft.folder)
+        change(draft.folder)
         draft.publish(fields)
     return draft.number
 
 
 @pytest.fixture
-def said() -> list[str]:
+def reports() -> list[str]:
     return []
 
 
 @pytest.fixture
-def store(tmp_path: Path, said: list[str]) -> ModelStore:
-    return ModelStore(tmp_path / "store", "digits", said.append)
+def store(tmp_path: Path, reports: list[str]) -> ModelStore:
+    return ModelStore(tmp_path / "store", "digits", reports.append)
 
 
 PRELUDE = f"""
 import os, sys, signal, time
 from pathlib import Path
-from pynumdraw import store as module
+from pynumdraw import store as package
 from pynumdraw.store import ModelStore, StoreError
 root = Path(sys.argv[1])
 store = ModelStore(root, "digits")
@@ -100,7 +101,7 @@ def foreign(store, tmp_path_factory):
 # Publishing
 
 
-def test_a_published_version_is_listed_whole_and_tells_what_it_was_told(store):
+def test_a_published_version_is_valid_and_its_manifest_has_the_publishers_fields(store):
     assert store.versions() == []
     assert publish(store, recipe="quick", metrics={"accuracy": 0.9931}) == 1
     assert store.versions() == [1]
@@ -152,7 +153,7 @@ def test_modes_are_the_same_under_every_umask(store, mask):
     before = os.umask(mask)
     try:
         publish(store)
-        store.place(1, store.root.parent / "pod")
+        store.copy_version(1, store.root.parent / "pod")
     finally:
         os.umask(before)
     for root in (store.root, store.root.parent / "pod"):
@@ -161,12 +162,12 @@ def test_modes_are_the_same_under_every_umask(store, mask):
             assert mode == (0o755 if path.is_dir() else 0o644), path
 
 
-def test_another_user_reads_and_verifies_what_was_published_under_a_narrow_umask(foreign):
+def test_another_user_can_read_and_verify_a_version_published_under_a_narrow_umask(foreign):
     assert as_nobody("store.verify(1); print(os.getuid(), store.versions())", foreign.root) == "65534 [1]"
 
 
 @pytest.mark.parametrize(
-    ("fields", "why"),
+    ("fields", "reason"),
     [
         ({"version": 9}, "'version' is written by the store"),
         ({"files": {}}, "'files' is written by the store"),
@@ -175,8 +176,8 @@ def test_another_user_reads_and_verifies_what_was_published_under_a_narrow_umask
     ],
     ids=["own field", "files", "nan", "no JSON"],
 )
-def test_a_manifest_that_cannot_be_is_refused_and_no_version_written(store, fields, why):
-    with pytest.raises(StoreError, match=why):
+def test_impossible_manifest_fields_are_refused_and_no_version_is_written(store, fields, reason):
+    with pytest.raises(StoreError, match=reason):
         publish(store, **fields)
     assert os.listdir(store.folder) == [".lock"]
 
@@ -190,24 +191,24 @@ def _folder_link(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("change", "reason"),
     [
         (lambda folder: (folder / "saved_model.pb").unlink(), "holds no saved_model.pb"),
-        (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json, which is the store's to write"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json, which only the store may write"),
         (_link, "variables/more is a link or a device"),
         (_folder_link, "assets is a link or a device"),
         (lambda folder: os.mkfifo(folder / "pipe"), "pipe is a link or a device"),
     ],
     ids=["no graph", "own manifest", "link", "link to a folder", "pipe"],
 )
-def test_a_folder_that_is_no_saved_model_is_not_published(store, spoil, why):
-    with pytest.raises(StoreError, match=why):
-        publish(store, spoil)
+def test_a_folder_that_is_not_a_saved_model_is_not_published(store, change, reason):
+    with pytest.raises(StoreError, match=reason):
+        publish(store, change)
     assert store.versions() == []
     assert os.listdir(store.folder) == [".lock"]
 
 
-def test_the_last_rename_never_overwrites_a_version_that_appeared_meanwhile(store):
+def test_publishing_never_overwrites_a_version_that_appeared_meanwhile(store):
     def appear(folder):
         store.path(1).mkdir()
         (store.path(1) / "saved_model.pb").write_bytes(b"somebody else's")
@@ -219,7 +220,7 @@ def test_the_last_rename_never_overwrites_a_version_that_appeared_meanwhile(stor
 
 
 @pytest.mark.parametrize("name", ["7", "007"])
-def test_whatever_looks_like_a_number_is_stepped_over(store, name):
+def test_the_next_number_is_above_every_name_that_looks_like_a_number(store, name):
     store.folder.mkdir(parents=True)
     (store.folder / name).mkdir()
     (store.folder / "12.partial").mkdir()
@@ -235,25 +236,25 @@ def test_a_model_name_that_would_leave_the_root_is_refused(tmp_path, name):
         ModelStore(tmp_path, name)
 
 
-def test_a_damaged_note_of_the_highest_number_is_refused_rather_than_guessed(store):
+def test_a_damaged_high_water_mark_is_refused(store):
     publish(store)
     (store.folder / ".highest").write_text("many")
     with pytest.raises(StoreError, match=r"\.highest holds 'many', the highest version number ever published was wanted"):
         publish(store)
 
 
-# Two at once, and killed ones
+# Two writers at once, and killed writers
 
 
-def test_two_publishers_at_once_get_consecutive_numbers_and_the_second_says_that_it_waits(store):
+def test_two_publishers_at_once_get_consecutive_numbers_and_the_second_reports_that_it_waits(store):
     slow = child(
         "with store.next_version() as d:\n    print(d.number, flush=True)\n    sys.stdin.read()\n", store.root, stdin=subprocess.PIPE
     )
     assert slow.stdout.readline() == "1\n"
     second = child("print(publish())", store.root)
-    said = second.stderr.readline()
-    assert said.startswith(f"waiting for process {slow.pid} on ")
-    assert said.endswith(f", which writes to {store.folder}\n")
+    line = second.stderr.readline()
+    assert line.startswith(f"waiting for process {slow.pid} on ")
+    assert line.endswith(f", which writes to {store.folder}\n")
     slow.communicate("", timeout=20)  # ends without publishing
     assert second.communicate(timeout=20)[0] == "1\n"
     both = [child("print(publish())", store.root) for _ in range(4)]
@@ -263,7 +264,7 @@ def test_two_publishers_at_once_get_consecutive_numbers_and_the_second_says_that
         store.verify(number)
 
 
-def test_a_killed_publisher_frees_the_lock_for_the_one_who_waits(store):
+def test_a_killed_publisher_frees_the_lock_for_the_one_that_waits(store):
     slow = child("with store.next_version() as d:\n    print(d.number, flush=True)\n    time.sleep(600)\n", store.root)
     assert slow.stdout.readline() == "1\n"
     second = child("print(publish())", store.root)
@@ -277,26 +278,25 @@ KILLED = """
 at, line = int(sys.argv[3]), 0
 def count(frame, event, _):
     global line
-    if frame.f_code.co_filename != module.__file__:
+    if not frame.f_code.co_filename.startswith(os.path.dirname(package.__file__)):
         return None
     if event == "line":
         line += 1
         if line == at:
             os.kill(os.getpid(), signal.SIGKILL)
     return count
-def run(what):
+def run(action):
     sys.settrace(count)
-    what()
+    action()
     sys.settrace(None)
     print(line)
-what = {"publish": publish, "prune": lambda: store.prune(1), "place": lambda: store.place(2, root.parent / "pod")}[sys.argv[2]]
-run(what)
+run({"publish": publish, "prune": lambda: store.prune(1), "copy": lambda: store.copy_version(2, root.parent / "pod")}[sys.argv[2]])
 """
 
 
-def killed_at(store: ModelStore, what: str, line: int) -> int:
+def killed_at(store: ModelStore, action: str, line: int) -> int:
     """Run it in a child that kills itself (-9) before that line of the store's code; returns the lines it ran where it was not killed."""
-    process = child(KILLED, store.root, what, line)
+    process = child(KILLED, store.root, action, line)
     out, err = process.communicate(timeout=60)
     if line == 0:
         assert process.returncode == 0, err
@@ -305,7 +305,7 @@ def killed_at(store: ModelStore, what: str, line: int) -> int:
     return 0
 
 
-def test_a_publisher_killed_at_any_moment_leaves_whole_versions_and_the_next_number(store):
+def test_a_publisher_killed_at_any_moment_leaves_valid_versions_and_the_next_number(store):
     lines = killed_at(store, "publish", 0)
     assert store.versions() == [1]
     published = 1
@@ -321,10 +321,10 @@ def test_a_publisher_killed_at_any_moment_leaves_whole_versions_and_the_next_num
         assert sorted(os.listdir(store.folder)) == sorted([".highest", ".lock", *map(str, range(1, published + 1))]), moment
 
 
-def test_a_prune_killed_at_any_moment_leaves_whole_versions_and_no_number_is_used_again(store):
+def test_a_prune_killed_at_any_moment_leaves_valid_versions_and_no_number_is_used_again(store):
     for _ in range(3):
         publish(store)
-    (store.folder / ".highest").unlink()  # as if the last publisher had been killed before it noted its number
+    (store.folder / ".highest").unlink()  # as if the last publisher had been killed before it recorded its number
     lines = killed_at(store, "prune", 0)
     assert store.versions() == [3]
     moments = 16
@@ -341,19 +341,19 @@ def test_a_prune_killed_at_any_moment_leaves_whole_versions_and_no_number_is_use
     assert sorted(os.listdir(store.folder)) == [".highest", ".lock", str(highest)]
 
 
-def test_a_placing_killed_at_any_moment_leaves_nothing_or_a_whole_copy(store):
+def test_a_copy_killed_at_any_moment_leaves_nothing_or_a_valid_copy(store):
     publish(store)
     publish(store)
     pod = ModelStore(store.root.parent / "pod", "digits")
-    lines = killed_at(store, "place", 0)
+    lines = killed_at(store, "copy", 0)
     moments = 20
     for moment in range(moments):
         remove(pod, 2)
-        killed_at(store, "place", 1 + moment * (lines - 1) // moments)
+        killed_at(store, "copy", 1 + moment * (lines - 1) // moments)
         assert pod.versions() in ([], [2])
         for number in pod.versions():
             pod.verify(number)
-        store.place(2, pod.root)
+        store.copy_version(2, pod.root)
         pod.verify(2)
         assert sorted(os.listdir(pod.folder)) == [".lock", "2"]
 
@@ -378,7 +378,7 @@ def renamed(old: str, new: str):
     return lambda store: rewrite(store, lambda m: m["files"].update({new: m["files"].pop(old)}))
 
 
-TORN = {
+CORRUPT = {
     "missing file": (lambda s: (s.path(1) / "variables/variables.index").unlink(), "variables/variables.index is missing"),
     "short file": (lambda s: os.truncate(s.path(1) / "saved_model.pb", 3), "saved_model.pb has 3 bytes, 5 were wanted"),
     "flipped byte": (
@@ -414,18 +414,19 @@ TORN = {
     ),
     "empty folder": (lambda s: remove(s, 1) or s.path(1).mkdir(), "has no manifest.json"),
 }
-torn = pytest.mark.parametrize(("spoil", "why"), TORN.values(), ids=TORN.keys())
+corrupted = pytest.mark.parametrize(("corrupt", "reason"), CORRUPT.values(), ids=CORRUPT.keys())
 
 
-@torn
-def test_a_version_that_is_not_whole_is_named_with_what_was_found_and_wanted(store, spoil, why):
+@corrupted
+def test_a_corrupt_version_is_refused_with_what_was_found_and_wanted(store, corrupt, reason):
     publish(store)
-    spoil(store)
-    with pytest.raises(StoreError, match=why):
+    corrupt(store)
+    with pytest.raises(StoreError, match=reason) as info:
         store.verify(1)
+    assert store.corruption_reason(1) == str(info.value)
 
 
-def test_a_version_that_is_not_there_is_named_with_those_that_are(store):
+def test_a_missing_version_is_refused_with_the_versions_that_are_there(store):
     with pytest.raises(StoreError, match=r"version 3 is not in .*; it holds no version"):
         store.verify(3)
     publish(store)
@@ -434,7 +435,7 @@ def test_a_version_that_is_not_there_is_named_with_those_that_are(store):
         store.manifest(3)
 
 
-def test_a_version_that_is_a_link_is_no_version(store):
+def test_a_link_is_not_a_version(store):
     publish(store)
     store.path(2).symlink_to(store.path(1), target_is_directory=True)
     assert store.versions() == [1]
@@ -442,78 +443,78 @@ def test_a_version_that_is_a_link_is_no_version(store):
         store.verify(2)
 
 
-# Placing
+# Copying
 
 
-def test_a_placed_version_is_whole_and_alone_in_its_root(store, tmp_path):
+def test_a_copy_is_valid_and_alone_in_its_root(store, tmp_path):
     publish(store)
     publish(store, seed=7)
     publish(store)
-    assert store.place(2, tmp_path / "pod") == tmp_path / "pod/digits/2"
+    assert store.copy_version(2, tmp_path / "pod") == tmp_path / "pod/digits/2"
     pod = ModelStore(tmp_path / "pod", "digits")
     pod.verify(2)
     assert pod.versions() == [2]
     assert pod.manifest(2) == store.manifest(2)
 
 
-def test_a_version_placed_before_stays_whatever_becomes_of_the_store(store, tmp_path):
+def test_a_valid_copy_is_kept_whatever_becomes_of_the_store(store, tmp_path):
     publish(store)
-    store.place(1, tmp_path / "pod")
+    store.copy_version(1, tmp_path / "pod")
     inode = (tmp_path / "pod/digits/1").stat().st_ino
     store.root.rename(tmp_path / "gone")
-    assert store.place(1, tmp_path / "pod") == tmp_path / "pod/digits/1"
+    assert store.copy_version(1, tmp_path / "pod") == tmp_path / "pod/digits/1"
     assert (tmp_path / "pod/digits/1").stat().st_ino == inode
 
 
-@torn
-def test_a_torn_version_is_not_placed(store, tmp_path, spoil, why):
+@corrupted
+def test_a_corrupt_version_is_not_copied(store, tmp_path, corrupt, reason):
     publish(store)
-    spoil(store)
-    with pytest.raises(StoreError, match=why):
-        store.place(1, tmp_path / "pod")
+    corrupt(store)
+    with pytest.raises(StoreError, match=reason):
+        store.copy_version(1, tmp_path / "pod")
     assert os.listdir(tmp_path / "pod/digits") == [".lock"]
 
 
-def test_a_torn_copy_is_placed_anew_and_said(store, tmp_path, said):
+def test_a_corrupt_copy_is_replaced_and_the_reason_reported(store, tmp_path, reports):
     publish(store)
-    store.place(1, tmp_path / "pod")
+    store.copy_version(1, tmp_path / "pod")
     (tmp_path / "pod/digits/1/saved_model.pb").write_bytes(b"")
-    store.place(1, tmp_path / "pod")
+    store.copy_version(1, tmp_path / "pod")
     ModelStore(tmp_path / "pod", "digits").verify(1)
-    assert said[-1].endswith("saved_model.pb has 0 bytes, 5 were wanted; it is placed anew")
+    assert reports[-1].endswith("saved_model.pb has 0 bytes, 5 were wanted; copying it again")
     assert sorted(os.listdir(tmp_path / "pod/digits")) == [".lock", "1"]
 
 
-def test_a_torn_copy_stays_where_the_store_has_nothing_better(store, tmp_path):
+def test_a_corrupt_copy_stays_where_the_store_does_not_hold_the_version(store, tmp_path):
     publish(store)
-    store.place(1, tmp_path / "pod")
+    store.copy_version(1, tmp_path / "pod")
     (tmp_path / "pod/digits/1/saved_model.pb").write_bytes(b"")
     remove(store, 1)
     with pytest.raises(StoreError, match="version 1 is not in"):
-        store.place(1, tmp_path / "pod")
+        store.copy_version(1, tmp_path / "pod")
     assert (tmp_path / "pod/digits/1/variables/variables.index").read_bytes() == b"index"
 
 
-def test_placing_waits_for_a_version_that_is_being_made(store, tmp_path, said):
+def test_copying_waits_for_a_version_that_is_being_made(store, tmp_path, reports):
     publisher = threading.Timer(0.7, publish, [store])
     publisher.start()
-    store.place(1, tmp_path / "pod", wait_s=20)
+    store.copy_version(1, tmp_path / "pod", wait_s=20)
     publisher.join()
     ModelStore(tmp_path / "pod", "digits").verify(1)
-    assert said == [f"waiting for version 1 in {store.folder}: 0 of 20 s; it holds no version"]
+    assert reports == [f"waiting for version 1 in {store.folder}: 0 of 20 s; it holds no version"]
 
 
-def test_placing_waits_no_longer_than_asked(store, tmp_path):
+def test_copying_waits_no_longer_than_wait_s(store, tmp_path):
     begin = time.monotonic()
     with pytest.raises(StoreError, match=r"version 4 is not in .* after 0\.6 s; it holds no version"):
-        store.place(4, tmp_path / "pod", wait_s=0.6)
+        store.copy_version(4, tmp_path / "pod", wait_s=0.6)
     assert 0.6 <= time.monotonic() - begin < 5
 
 
-def test_a_version_is_not_placed_in_the_store_it_comes_from(store):
+def test_a_version_is_not_copied_into_the_store_it_comes_from(store):
     publish(store)
-    with pytest.raises(StoreError, match="in the store it comes from"):
-        store.place(1, store.root / "digits" / "..")
+    with pytest.raises(StoreError, match="into the store it comes from"):
+        store.copy_version(1, store.root / "digits" / "..")
     store.verify(1)
 
 
@@ -534,7 +535,7 @@ def test_a_version_is_not_placed_in_the_store_it_comes_from(store):
     ],
     ids=["newest", "three", "more than there are", "newest served", "old served", "two served", "first served", "served elsewhere"],
 )
-def test_prune_keeps_the_newest_and_the_served_and_the_way_back(store, keep, served, kept):
+def test_prune_keeps_the_newest_the_served_and_the_one_before_each_served(store, keep, served, kept):
     for _ in range(6):
         publish(store)
     removed = [number for number in range(1, 7) if number not in kept]
@@ -547,7 +548,7 @@ def test_prune_keeps_the_newest_and_the_served_and_the_way_back(store, keep, ser
         store.verify(number)
 
 
-def test_torn_versions_neither_count_nor_go(store):
+def test_prune_neither_counts_nor_removes_corrupt_versions(store):
     for _ in range(5):
         publish(store)
     for number in (1, 4, 5):
@@ -556,7 +557,7 @@ def test_torn_versions_neither_count_nor_go(store):
     assert store.versions() == [1, 3, 4, 5]
 
 
-def test_a_number_is_not_used_again_after_prune_or_after_a_hand_removed_it(store):
+def test_a_number_is_not_used_again_after_prune_or_after_removal_by_hand(store):
     for _ in range(3):
         publish(store)
     store.prune(1)
@@ -584,7 +585,7 @@ def test_prune_waits_for_a_publisher(store):
     assert pruner.communicate(timeout=20)[0] == "[1, 2]\n"
 
 
-# What the system refuses
+# Errors of the operating system
 
 
 @pytest.fixture
@@ -608,7 +609,7 @@ def test_a_disk_that_fills_up_while_training_is_one_sentence_and_no_version(smal
     assert publish(store) == 2
 
 
-def test_a_disk_that_fills_up_while_publishing_or_placing_is_one_sentence_and_no_version(small_volume, store):
+def test_a_disk_that_fills_up_while_publishing_or_copying_is_one_sentence_and_no_version(small_volume, store):
     small = ModelStore(small_volume, "digits")
     for _ in range(3):
         publish(small)
@@ -618,20 +619,20 @@ def test_a_disk_that_fills_up_while_publishing_or_placing_is_one_sentence_and_no
             pass
     with pytest.raises(StoreError, match="No space left on device"):
         publish(small)
-    with pytest.raises(StoreError, match=r"cannot place version 1 in .*: No space left on device"):
-        ModelStore(store.root, "digits").place(1, small_volume / "digits" / "pod")
+    with pytest.raises(StoreError, match=r"cannot copy version 1 to .*: No space left on device"):
+        ModelStore(store.root, "digits").copy_version(1, small_volume / "digits" / "pod")
     assert small.versions() == [1, 2, 3]
-    assert small.prune(1) == [1, 2], "prune must work when nothing else does"
+    assert small.prune(1) == [1, 2], "prune must work on a full disk"
     assert publish(small) == 4
 
 
 REFUSED = "try:\n    {}\nexcept StoreError as exc:\n    print(exc)"
 
 
-@pytest.mark.parametrize("what", ["publish()", "store.prune(1)"])
-def test_a_store_that_may_not_be_written_is_one_sentence(foreign, what):
-    said = as_nobody(REFUSED.format(what), foreign.root)
-    assert said == f"cannot write to the store {foreign.folder}: Permission denied ({foreign.folder}/.lock)"
+@pytest.mark.parametrize("action", ["publish()", "store.prune(1)"])
+def test_a_store_that_may_not_be_written_is_one_sentence(foreign, action):
+    message = as_nobody(REFUSED.format(action), foreign.root)
+    assert message == f"cannot write to the store {foreign.folder}: Permission denied ({foreign.folder}/.lock)"
 
 
 def test_a_store_that_may_not_be_read_is_one_sentence(foreign):
@@ -655,7 +656,7 @@ def test_a_root_that_is_a_file_is_one_sentence(tmp_path):
         publish(store)
 
 
-def test_an_error_of_the_publisher_that_is_not_the_stores_stays_what_it_is(store):
+def test_an_error_that_the_publisher_raises_is_passed_on(store):
     with pytest.raises(FileNotFoundError), store.next_version():
         raise FileNotFoundError(errno.ENOENT, "no training data", "data/train")
 
@@ -668,22 +669,22 @@ def run(*arguments: object) -> int:
 
 
 @pytest.fixture
-def asked(store):
+def common(store):
     return ("--store", store.root, "--name", store.name)
 
 
-def test_list_prints_a_table_for_people_and_json_for_programs(store, asked, capsys):
-    assert run("list", *asked, "--json") == 0
+def test_list_prints_a_table_for_people_and_json_for_programs(store, common, capsys):
+    assert run("list", *common, "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
     publish(store, recipe="quick", metrics={"accuracy": 0.9931})
     publish(store)
     (store.path(2) / "saved_model.pb").unlink()
-    assert run("list", *asked) == 0
+    assert run("list", *common) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["version", "created", "recipe", "accuracy", "size", "state"]
-    assert lines[1].split()[2:] == ["quick", "99.31%", "0.01", "MB", "whole"]
-    assert lines[2].endswith("2 is torn: saved_model.pb is missing")
-    assert run("list", *asked, "--json") == 0
+    assert lines[1].split()[2:] == ["quick", "99.31%", "0.01", "MB", "valid"]
+    assert lines[2].endswith("2 is corrupt: saved_model.pb is missing")
+    assert run("list", *common, "--json") == 0
     first, second = json.loads(capsys.readouterr().out)
     assert first == {
         "version": 1,
@@ -691,70 +692,70 @@ def test_list_prints_a_table_for_people_and_json_for_programs(store, asked, caps
         "recipe": "quick",
         "accuracy": 0.9931,
         "bytes": sum(map(len, FILES.values())),
-        "state": "whole",
+        "state": "valid",
         "reason": None,
     }
-    assert (second["version"], second["state"], second["accuracy"]) == (2, "torn", None)
+    assert (second["version"], second["state"], second["accuracy"]) == (2, "corrupt", None)
 
 
-def test_verify_says_which_version_is_whole_and_refuses_where_one_is_not(store, asked, capsys):
+def test_verify_prints_the_valid_versions_and_refuses_where_one_is_corrupt(store, common, capsys):
     publish(store)
     publish(store)
-    assert run("verify", *asked) == 0
-    assert capsys.readouterr().out == "version 1 is whole\nversion 2 is whole\n"
+    assert run("verify", *common) == 0
+    assert capsys.readouterr().out == "version 1 is valid\nversion 2 is valid\n"
     (store.path(1) / "saved_model.pb").unlink()
-    assert run("verify", *asked, "--version", 2) == 0
+    assert run("verify", *common, "--version", 2) == 0
     capsys.readouterr()
-    assert run("verify", *asked) == 2
+    assert run("verify", *common) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ("version 2 is whole\n", f"{store.path(1)} is torn: saved_model.pb is missing\n")
+    assert (out, err) == ("version 2 is valid\n", f"{store.path(1)} is corrupt: saved_model.pb is missing\n")
 
 
-def test_verify_of_an_empty_store_refuses(asked, capsys):
-    assert run("verify", *asked) == 2
+def test_verify_of_an_empty_store_refuses(common, capsys):
+    assert run("verify", *common) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith("it holds no version\n")
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
-def test_place_that_refuses_leaves_its_reason_in_the_termination_log(store, asked, tmp_path, capsys, monkeypatch, by):
+def test_a_refused_fetch_writes_its_reason_to_the_termination_log(store, common, tmp_path, capsys, monkeypatch, by):
     publish(store)
     (store.path(1) / "saved_model.pb").write_bytes(b"")
     log = tmp_path / "termination-log"
     monkeypatch.setenv("TERMINATION_LOG", str(log if by == "environment" else tmp_path / "unused"))
     more = ("--termination-log", log) if by == "argument" else ()
-    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", *more) == 2
+    assert run("fetch", *common, "--version", 1, "--to", tmp_path / "pod", *more) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ("", f"{store.path(1)} is torn: saved_model.pb has 0 bytes, 5 were wanted\n")
+    assert (out, err) == ("", f"{store.path(1)} is corrupt: saved_model.pb has 0 bytes, 5 were wanted\n")
     assert log.read_text() == err
     assert not (tmp_path / "unused").exists()
 
 
-def test_place_with_an_unwritable_termination_log_still_refuses_by_exit_code(asked, tmp_path, capsys):
-    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", "--termination-log", tmp_path / "no/log") == 2
+def test_a_refused_fetch_with_an_unwritable_termination_log_exits_2(common, tmp_path, capsys):
+    assert run("fetch", *common, "--version", 1, "--to", tmp_path / "pod", "--termination-log", tmp_path / "no/log") == 2
     assert "cannot write the termination log" in capsys.readouterr().err
 
 
-def test_place_that_succeeds_says_where_and_writes_no_termination_log(store, asked, tmp_path, capsys):
+def test_a_successful_fetch_prints_the_folder_and_writes_no_termination_log(store, common, tmp_path, capsys):
     publish(store)
     log = tmp_path / "termination-log"
-    assert run("place", *asked, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 5, "--termination-log", log) == 0
-    assert capsys.readouterr() == (f"version 1 is whole in {tmp_path}/pod/digits/1\n", "")
+    assert run("fetch", *common, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 5, "--termination-log", log) == 0
+    assert capsys.readouterr() == (f"version 1 is valid in {tmp_path}/pod/digits/1\n", "")
     assert not log.exists()
 
 
-def test_prune_says_what_went_and_what_stays(store, asked, capsys):
+def test_prune_prints_the_removed_and_the_remaining_versions(store, common, capsys):
     for _ in range(5):
         publish(store)
-    assert run("prune", *asked, "--keep", 1, "--served", "3,4", "--dry-run") == 0
-    assert run("prune", *asked, "--keep", 1, "--served", "3,4") == 0
+    assert run("prune", *common, "--keep", 1, "--served", 3, 4, "--dry-run") == 0
+    assert run("prune", *common, "--keep", 1, "--served", 3, 4) == 0
     assert capsys.readouterr().out == "would remove 1; it holds 1, 2, 3, 4, 5\nremoved 1; it holds 2, 3, 4, 5\n"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
-def test_a_waiting_place_ends_cleanly_when_told_to(store, asked, tmp_path, sent, code):
-    command = [sys.executable, "-m", "pynumdraw.store", "place", *asked, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 60]
+def test_a_waiting_fetch_ends_cleanly_on_a_signal(store, common, tmp_path, sent, code):
+    command = [sys.executable, "-m", "pynumdraw.store", "fetch", *common, "--version", 1, "--to", tmp_path / "pod", "--wait-s", 60]
     process = subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("waiting for version 1")
     process.send_signal(sent)

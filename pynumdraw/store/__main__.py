@@ -1,0 +1,137 @@
+"""`python -m pynumdraw.store list|verify|fetch|prune --store ROOT --name NAME`: the model store from the command line.
+
+Exit codes: 0 done, 2 refused, with one sentence on stderr.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pynumdraw.store.files import StoreError
+from pynumdraw.store.versions import ModelStore, describe, report_on_stderr
+
+
+def rows(store: ModelStore) -> list[dict[str, Any]]:
+    """One row for each version, as `list --json` prints it."""
+    found = []
+    for number in store.versions():
+        reason = store.corruption_reason(number)
+        try:
+            manifest = store.manifest(number)
+        except StoreError:
+            manifest = {"files": {}}
+        metrics = manifest.get("metrics")
+        found.append(
+            {
+                "version": number,
+                "created": manifest.get("created"),
+                "recipe": manifest.get("recipe"),
+                "accuracy": metrics.get("accuracy") if isinstance(metrics, dict) else None,
+                "bytes": sum(file["size"] for file in manifest["files"].values()),
+                "state": "valid" if reason is None else "corrupt",
+                "reason": reason,
+            }
+        )
+    return found
+
+
+def list_versions(store: ModelStore, as_json: bool) -> None:
+    """Print the versions as a table, or as JSON."""
+    found = rows(store)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    line = "{:>7}  {:<25}  {:<8}  {:>8}  {:>9}  {}".format
+    print(line("version", "created", "recipe", "accuracy", "size", "state"))
+    for row in found:
+        accuracy = f"{row['accuracy']:.2%}" if isinstance(row["accuracy"], float) else "-"
+        state = row["reason"] or row["state"]
+        print(line(row["version"], row["created"] or "-", row["recipe"] or "-", accuracy, f"{row['bytes'] / 1e6:.2f} MB", state))
+
+
+def verify(store: ModelStore, number: int | None) -> None:
+    """Check one version, or all of them. Raises StoreError with every reason where one is corrupt, or where there is none."""
+    numbers = store.versions() if number is None else [number]
+    if not numbers:
+        raise StoreError(f"nothing to verify in {store.folder}; {describe(numbers)}")
+    reasons = []
+    for each in numbers:
+        if reason := store.corruption_reason(each):
+            reasons.append(reason)
+        else:
+            print(f"version {each} is valid")
+    if reasons:
+        raise StoreError("; ".join(reasons))
+
+
+def prune(store: ModelStore, keep: int, served: Sequence[int], dry_run: bool) -> None:
+    """Remove old versions and print which."""
+    removed = store.prune(keep, served, dry_run)
+    print(f"{'would remove' if dry_run else 'removed'} {', '.join(map(str, removed)) or 'nothing'}; {describe(store.versions())}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m pynumdraw.store", description="List, verify, fetch and prune the versions of a model.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--store", type=Path, required=True, metavar="ROOT", help="folder that holds the model's folder")
+    common.add_argument("--name", required=True, help="the model's name")
+    commands = made.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("list", parents=[common], help="print the versions of the store")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = commands.add_parser("verify", parents=[common], help="check every file against its manifest")
+    command.add_argument("--version", type=int, help="check only this version")
+    command = commands.add_parser("fetch", parents=[common], help="copy one verified version under another root")
+    command.add_argument("--version", type=int, required=True)
+    command.add_argument("--to", type=Path, required=True, metavar="ROOT", help="root for the copy, which becomes ROOT/NAME/VERSION")
+    command.add_argument("--wait-s", type=float, default=0.0, metavar="SECONDS", help="how long to wait for the version (default 0)")
+    command.add_argument("--termination-log", type=Path, metavar="PATH", help="write the reason there too (default: $TERMINATION_LOG)")
+    command = commands.add_parser("prune", parents=[common], help="remove old versions; never one that is served, nor the one before it")
+    command.add_argument("--keep", type=int, required=True, metavar="K", help="how many of the newest valid versions to keep")
+    command.add_argument("--served", type=int, nargs="*", default=[], metavar="N", help="versions that are served now")
+    command.add_argument("--dry-run", action="store_true", help="remove nothing, only print what would be removed")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 refused."""
+    args = parser().parse_args(argv)
+    termination_log = None
+    try:
+        store = ModelStore(args.store, args.name)
+        match args.command:
+            case "list":
+                list_versions(store, args.json)
+            case "verify":
+                verify(store, args.version)
+            case "fetch":
+                termination_log = args.termination_log or os.environ.get("TERMINATION_LOG")
+                print(f"version {args.version} is valid in {store.copy_version(args.version, args.to, args.wait_s)}")
+            case "prune":
+                prune(store, args.keep, args.served, args.dry_run)
+    except StoreError as exc:
+        report_on_stderr(str(exc))
+        if termination_log:
+            try:
+                Path(termination_log).write_text(f"{exc}\n", encoding="utf-8")
+            except OSError as write_error:
+                report_on_stderr(f"cannot write the termination log: {write_error}")
+        return 2
+    return 0
+
+
+def _exit_on_sigterm(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)  # process 1 of a container ignores SIGTERM unless it has a handler
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

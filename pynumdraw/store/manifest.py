@@ -1,0 +1,79 @@
+"""manifest.json of a version: which model and version it is, size and SHA-256 of every other file, and what the publisher adds."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pynumdraw.store.files import StoreError, list_files, read, sha256, translate_os_errors
+
+MANIFEST = "manifest.json"
+OWN_FIELDS = ("model", "version", "created", "files")  # all others are the publisher's
+
+
+def write_manifest(folder: Path, model: str, version: int, fields: Mapping[str, Any]) -> None:
+    """Write the manifest of the SavedModel in the folder. Raises StoreError where it is none or `fields` cannot be JSON."""
+    files = list_files(folder)
+    if "saved_model.pb" not in files:
+        raise StoreError(f"cannot publish version {version}: {folder} holds no saved_model.pb")
+    if MANIFEST in files:
+        raise StoreError(f"cannot publish version {version}: {folder} holds a {MANIFEST}, which only the store may write")
+    manifest = {
+        "model": model,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **fields,
+        "files": {file: {"size": (folder / file).stat().st_size, "sha256": sha256(folder / file)} for file in files},
+    }
+    try:
+        text = json.dumps(manifest, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as exc:
+        raise StoreError(f"the manifest of version {version} cannot be written as JSON: {exc}") from exc
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path, model: str, version: int) -> dict[str, Any]:
+    """The manifest in the folder. Raises StoreError where it is missing, of another model or version, or malformed."""
+    with translate_os_errors(f"read the manifest of {folder}"):
+        try:
+            manifest = json.loads(read(folder / MANIFEST))
+        except FileNotFoundError:
+            raise StoreError(f"{folder} is corrupt: it has no {MANIFEST}") from None
+        except ValueError as exc:
+            raise StoreError(f"{folder} is corrupt: its {MANIFEST} is not JSON ({exc})") from exc
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise StoreError(f"{folder} is corrupt: its {MANIFEST} has no 'files'")
+    for field, wanted in (("model", model), ("version", version)):
+        if manifest.get(field) != wanted:
+            raise StoreError(f"{folder} is corrupt: its {MANIFEST} says {field} {manifest.get(field)!r}, {wanted!r} was wanted")
+    for file, entry in manifest["files"].items():
+        if not _is_plain_path(file):
+            raise StoreError(f"{folder} is corrupt: its {MANIFEST} names {file!r}, a plain path inside the version was wanted")
+        if not isinstance(entry, dict) or not isinstance(entry.get("size"), int) or not isinstance(entry.get("sha256"), str):
+            raise StoreError(f"{folder} is corrupt: its {MANIFEST} has no size and sha256 for {file}")
+    return manifest
+
+
+def check_files(folder: Path, model: str, version: int) -> None:
+    """Raise StoreError unless every file of the manifest is there with its size and SHA-256, and no other file is."""
+    wanted = read_manifest(folder, model, version)["files"]
+    with translate_os_errors(f"verify {folder}"):
+        found = [file for file in list_files(folder) if file != MANIFEST]
+        for file in wanted:
+            if file not in found:
+                raise StoreError(f"{folder} is corrupt: {file} is missing")
+        for file in found:
+            if file not in wanted:
+                raise StoreError(f"{folder} is corrupt: {file} is not in its {MANIFEST}")
+            size = (folder / file).lstat().st_size
+            if size != wanted[file]["size"]:
+                raise StoreError(f"{folder} is corrupt: {file} has {size} bytes, {wanted[file]['size']} were wanted")
+            if (digest := sha256(folder / file)) != wanted[file]["sha256"]:
+                raise StoreError(f"{folder} is corrupt: {file} has SHA-256 {digest}, {wanted[file]['sha256']} was wanted")
+
+
+def _is_plain_path(file: str) -> bool:
+    """Whether a manifest may name it: relative, normal, and inside the version."""
+    path = PurePosixPath(file)
+    return bool(file) and not path.is_absolute() and path.as_posix() == file and ".." not in path.parts and "\0" not in file
