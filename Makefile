@@ -58,8 +58,11 @@ test-chart: test-install ## the chart, without a cluster
 test-e2e: test-install ## the life of a release on the cluster of KUBECONFIG (INGRESS_URL, IMAGE_LOAD; after make build)
 	@$(PY) -m pytest tests/e2e -x
 
-bench: test-install ## speed of the whole path and of its parts, as a table
-	@$(PY) -m tests.bench
+bench: test-install ## speed of the whole path and of its parts, as a table (PEER=url PEER_BODY=file: in turn with another server that runs)
+	@$(PY) -m tests.bench $(if $(PEER),--peer $(PEER) --peer-body $(PEER_BODY))
+
+attack: test-install ## play what one machine can do to a gateway, on loopback, and measure (ATTACK="idle methods" SECONDS=10)
+	@$(PY) -m tests.attack --seconds $(or $(SECONDS),10) $(if $(ATTACK),--only $(ATTACK))
 
 golden: test-install ## rewrite the golden frames and renders; then read the diff
 	@$(PY) -m tests.golden
@@ -144,5 +147,5 @@ $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
 	@$(PIP_INSTALL) -r requirements/lint.txt
 	@touch $@
 
-.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench golden screenshot build deploy kind-up kind-down upgrade rollback status \
+.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench attack golden screenshot build deploy kind-up kind-down upgrade rollback status \
   lint fmt protos lock chart-docs chart-schema clean

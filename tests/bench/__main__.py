@@ -3,6 +3,8 @@
     --store DIR      the model store (models)
     --seconds S      how long each load lasts (10)
     --servers        compare production WSGI servers under the gateway instead, each in a virtual environment of its own
+    --peer URL       alternate with another server that runs already, and print the ratios; --peer-body FILE is what it is sent (JSON)
+    --rounds N       how often they alternate (3)
 
 Everything runs on this machine and shares its cores: wrk, the gateway, the model server.
 """
@@ -10,6 +12,7 @@ Everything runs on this machine and shares its cores: wrk, the gateway, the mode
 import argparse
 import io
 import json
+import math
 import os
 import platform
 import tempfile
@@ -18,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from gateway.app import create_app
@@ -79,6 +83,32 @@ def whole_path(url: str, gateway: stack.Program, bodies: dict[str, tuple[str, Pa
     print(f"\nresident {resident_mb(pids)} MB after that")
 
 
+def against(peer: str, peer_body: Path, ours: str, our_body: Path, gateway: stack.Program, seconds: float, rounds: int) -> None:
+    """Ours and a peer in turn, so that both meet the machine as it is in the same minutes; medians, and the ratios of ours to the peer's.
+
+    Answers that are not 2xx or 3xx do not count as requests.
+    """
+    pids = processes_of(gateway.process)
+    load(ours, our_body, 8, 2)
+    load(peer, peer_body, 8, 2)
+    print(f"\n{'against ' + peer:44} {'clients':>7} {'requests/s':>11} {'p50 ms':>8} {'failed':>7} {'gateway processor ms':>21}")
+    for connections in (1, 8, 64):
+        rows: dict[str, list[tuple[float, float, float, float]]] = {"ours": [], "peer": []}
+        for _ in range(rounds):
+            for name, url, body in (("ours", ours, our_body), ("peer", peer, peer_body)):
+                before = processor_s(pids)
+                seen = load(url, body, connections, seconds)
+                own_ms = (processor_s(pids) - before) / max(seen.requests, 1) * 1000 if name == "ours" else math.nan
+                answered = seen.requests_per_s * (1 - seen.failed / max(seen.requests, 1))
+                rows[name].append((answered, seen.p50_ms, seen.failed, own_ms))
+        (rate, p50, failed, own_ms), (peer_rate, peer_p50, peer_failed, _) = (
+            [median(column) for column in zip(*rows[name], strict=True)] for name in ("ours", "peer")
+        )
+        print(f"{'ours':44} {connections:7} {rate:11.0f} {p50:8.2f} {failed:7.0f} {own_ms:21.2f}")
+        print(f"{'peer':44} {connections:7} {peer_rate:11.0f} {peer_p50:8.2f} {peer_failed:7.0f}")
+        print(f"{'ratio':44} {connections:7} {rate / peer_rate:11.2f} {p50 / peer_p50:8.2f}", flush=True)
+
+
 def timed(what: Callable[[], Any], rounds: int) -> tuple[float, float]:
     """(processor ms of the whole process, wall ms) of a call, the least of five means."""
     for _ in range(rounds // 10):
@@ -136,7 +166,12 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=stack.ROOT / "models")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--servers", action="store_true", help="compare production WSGI servers under the gateway instead")
+    parser.add_argument("--peer", help="address of a server that runs already, to alternate with")
+    parser.add_argument("--peer-body", type=Path, help="the JSON that it is sent")
+    parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
+    if bool(chosen.peer) != bool(chosen.peer_body):
+        parser.error("--peer and --peer-body belong together")
     print(*conditions(chosen.store), sep="\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bodies = write_bodies(Path(scratch))
@@ -144,6 +179,10 @@ def main() -> None:
             compare(chosen.store, list(bodies.values())[1], chosen.seconds, Path(scratch))
             return
         with running(chosen.store) as (address, url, gateway):
+            if chosen.peer:
+                path, body = list(bodies.values())[1]
+                against(chosen.peer, chosen.peer_body, url + path, body, gateway, chosen.seconds, chosen.rounds)
+                return
             whole_path(url, gateway, bodies, chosen.seconds)
             with (Path(scratch) / "log").open("w") as log:
                 log_as_json("info", log)

@@ -1,0 +1,1 @@
+"""What one machine can do to a gateway, played on loopback: `python -m tests.attack`."""
