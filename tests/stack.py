@@ -119,6 +119,7 @@ def tiny_store() -> Path:
         return Path(given)
     sources = [
         *sorted((ROOT / "trainer").rglob("*.py")),
+        *sorted((ROOT / "trainer").rglob("*.txt")),
         *sorted((ROOT / "pynumdraw").rglob("*.py")),
         ROOT / "requirements" / "trainer.txt",
     ]

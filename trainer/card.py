@@ -9,8 +9,8 @@ from pynumdraw import ink
 from trainer.config import Recipe
 from trainer.errors import Refused
 from trainer.evaluate import Evaluation
+from trainer.glyphs import DIGITS
 from trainer.report import confusion_png, contact_sheet, reliability_png
-from trainer.strokes import DIGITS
 
 _PERCENT = ("accuracy", "rejected", "let through", "FPR", "answered at", "worst writer")
 

@@ -1,11 +1,14 @@
-"""The recipes: all that a training run does, in one frozen value each."""
+"""The recipes: named settings of a training run, one frozen value each.
+
+Where a field gives no reason for its value, the value was tuned by trial and the trials are not on record.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is made."""
+    """The settings of a training run."""
 
     name: str
     """As `--recipe` names it."""
@@ -14,42 +17,45 @@ class Recipe:
     steps: int
     """Optimiser steps, each on one batch."""
     mnist_batch: int
-    """MNIST's digits in a batch."""
+    """Digits of MNIST in a batch."""
     synthetic_batch: int
-    """Digits drawn as strokes in a batch."""
+    """Synthetic digits in a batch."""
     non_digit_batch: int
     """Non-digits in a batch."""
     synthetic_digits: int
-    """Digits drawn as strokes in all; they recur, each time warped anew."""
+    """Synthetic digits in the training set; each is used many times, augmented anew each time."""
     non_digits: int
-    """Non-digits in all."""
+    """Non-digits in the training set."""
     fit_images: int | None
-    """Only so many of MNIST's images; None for all but the validation part."""
+    """Number of MNIST's images in the training set; None: all but the validation part."""
     learning_rate: float
-    """The learning rate at its highest."""
+    """The highest of the one-cycle schedule."""
     min_validation_accuracy: float
-    """Accuracy on the validation part below which the images and labels cannot belong together: refused."""
+    """Below this accuracy on the validation part the images and labels cannot belong together, and the model is refused.
+    Far below what the recipe reaches, far above chance."""
     ema_decay: float = 0.995
-    """Of the averaged weights, per step."""
+    """Of the exponential moving average of the weights, per step. Its memory of 1 / (1 - decay) steps is short beside the run's."""
     weight_decay: float = 0.01
-    """Decoupled, times the learning rate."""
+    """Decoupled from the gradient, times the learning rate (Loshchilov and Hutter 2019); 0.01 is the default of AdamW."""
     dropout: float = 0.2
-    """Share of the features left out before the outputs."""
+    """Share of the features that are dropped before the output layer."""
     label_smoothing: float = 0.0
-    """Label smoothing of the ten digits; the temperature, fitted afterwards, takes back what it does to the confidence."""
+    """Of the ten digits' labels. The temperature, which is fitted afterwards, undoes its effect on the confidence."""
     ood_weight: float = 0.5
-    """Weight of the digit-or-not loss beside that of which digit."""
+    """Weight of the digit-or-not loss (out of distribution or not); the weight of the loss over the ten digits is 1."""
     mnist_ood_weight: float = 1.0
-    """Weight of a digit of MNIST within the digit-or-not loss; a drawn one's is 1. No non-digit looks like MNIST's scans, so a network that
-    learns for long tells those by their looks, and thinks less of a pen's lines."""
+    """Weight of a digit of MNIST in the digit-or-not loss; a synthetic digit's and a non-digit's is 1. No non-digit looks like MNIST's
+    scans, so a network that trains for long takes that look for the sign of a digit, and trusts the lines of a pen less."""
     sam_rho: float = 0.0
-    """How far up the loss the weights are moved (2-norm over all that decay) before the gradient is taken; 0: not moved."""
+    """Distance by which the weights are moved up the loss before the gradient is taken (2-norm over all that decay), as in
+    sharpness-aware minimisation (Foret et al. 2021); 0: not moved."""
     validation_synthetic: int = 4_000
-    """Digits, and as many non-digits, drawn anew for temperature and threshold."""
+    """Synthetic digits, and as many non-digits, that are drawn to fit temperature and threshold; about as many as MNIST's 5,000."""
     threads: int = 2
-    """Of TensorFlow's operations. The same seed on the same machine with the same threads gives the same weights."""
+    """Threads of TensorFlow and processes that draw. The same seed, machine and threads give the same weights."""
 
 
+# Minutes on two cores: good enough for a first model on a laptop.
 QUICK = Recipe(
     name="quick",
     layers=((32, 4, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2)),
@@ -64,6 +70,7 @@ QUICK = Recipe(
     min_validation_accuracy=0.97,
     label_smoothing=0.03,
 )
+# Seconds: the model that the tests use. Every number is as small as the tests bear.
 TINY = Recipe(
     name="tiny",
     layers=((16, 4, 2), (32, 3, 2), (32, 3, 2)),
@@ -79,6 +86,7 @@ TINY = Recipe(
     ema_decay=0.95,
     validation_synthetic=200,
 )
+# The model card's model: as many steps as fit into 25 minutes on two cores, a network within the gate's size and latency.
 BEST = Recipe(
     name="best",
     layers=((16, 3, 1), (32, 3, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 2), (96, 3, 1)),

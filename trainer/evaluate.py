@@ -74,7 +74,7 @@ def synthetic(validation: Digits) -> dict[str, np.ndarray]:
     def drawn(draw: Callable[[np.random.Generator], Any], seed: int) -> np.ndarray:
         return strokes.draw_many(draw, _SYNTHETIC, (_SEED, seed))
 
-    doodles = (non_digits.figure, non_digits.scribble, non_digits.one_stroke, non_digits.character)
+    doodles = (non_digits.figure, non_digits.scribble, non_digits.one_stroke, non_digits.invented_character)
     rng = np.random.default_rng(_SEED)
     grain = rng.choice([20, 60, 120], (_SYNTHETIC, 1, 1))
     noise = np.where(

@@ -80,7 +80,7 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
                 "settings": asdict(recipe),
                 "seed": seed,
                 "threads": recipe.threads,
-                "parameters": weights.parameters,
+                "parameters": weights.parameter_count,
                 "ink_version": ink.INK_VERSION,
                 "tensorflow": tf.__version__,
                 "source_commit": commit or _repository_commit(),

@@ -1,6 +1,6 @@
-"""The network: convolutions with batch normalisation, then eleven numbers, ten for which digit and one for whether it is a digit.
+"""The network: convolutions with batch normalisation, then a linear head of eleven outputs: ten logits and a digit score.
 
-While it learns it is a `Network` of variables; what is served is `Weights`: the normalisation folded into the convolutions.
+A `Network` of variables is trained. `Weights` are served: plain arrays, with the normalisation folded into the convolutions.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ import tensorflow as tf
 from trainer.config import Recipe
 from trainer.dataset import CLASSES
 
-_EPSILON = 1e-3
+_EPSILON = 1e-3  # added to the variance; the default of Keras
 
 
 @dataclass(frozen=True, repr=False)
 class Weights:
-    """A finished model, in plain arrays."""
+    """A trained network as plain arrays."""
 
     kernels: list[np.ndarray]
     """float32[y, x, in, out] for each convolution; the first takes ink 0 to 1."""
@@ -32,17 +32,17 @@ class Weights:
     """float32[11]."""
 
     @property
-    def parameters(self) -> int:
-        """Numbers in it."""
+    def parameter_count(self) -> int:
+        """How many numbers it has."""
         return sum(array.size for array in (*self.kernels, *self.biases, self.head, self.head_bias))
 
     @property
     def finite(self) -> bool:
-        """No NaN and no infinity in it."""
+        """Whether it has no NaN and no infinity."""
         return all(np.isfinite(array).all() for array in (*self.kernels, *self.biases, self.head, self.head_bias))
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Ink float32[N, 28, 28, 1] → logits float32[N, 10], and float32[N], which with the logits' energy tells what is a digit."""
+        """Ink float32[N, 28, 28, 1], 0 to 1 → logits float32[N, 10] and digit scores float32[N]."""
         for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
             images = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, tf.constant(kernel), stride, "SAME"), tf.constant(bias)))
         features = tf.reshape(images, (-1, self.head.shape[0]))
@@ -54,14 +54,14 @@ class Weights:
         return tf.function(self.__call__, autograph=False, input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32)])
 
     def score(self, images: np.ndarray, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-        """Logits float32[N, 10] and digit scores float32[N] of uint8[N, 28, 28] (or of ink as float32, 0 to 1)."""
+        """Logits float32[N, 10] and digit scores float32[N] of frames uint8[N, 28, 28], or of ink float32[N, 28, 28, 1], 0 to 1."""
         scale = np.float32(255 if images.dtype == np.uint8 else 1)
         parts = [self._run(images[i : i + batch].reshape(-1, 28, 28, 1) / scale) for i in range(0, len(images), batch)]
         return np.concatenate([logits.numpy() for logits, _ in parts]), np.concatenate([score.numpy() for _, score in parts])
 
 
 class Network:
-    """The network while it learns. `variables` are all that the optimiser moves."""
+    """The network in training."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         rng = np.random.default_rng([seed, 2])
@@ -79,12 +79,12 @@ class Network:
         self.head_bias = tf.Variable(tf.zeros(CLASSES + 1))
 
     @property
-    def variables(self) -> list[tf.Variable]:
-        """In a fixed order: kernels, head (which decay), then scales, offsets, head_bias (which do not)."""
-        return [*self.kernels, self.head, *self.scales, *self.offsets, self.head_bias]
+    def parameters(self) -> dict[str, list[tf.Variable]]:
+        """All that the optimiser moves, by the name of the group; `optimizer.RULES` says how."""
+        return {"convolutions": self.kernels, "head": [self.head], "scales and biases": [*self.scales, *self.offsets, self.head_bias]}
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
-        """Ink float32[N, 28, 28, 1] → features float32[N, F], normalised by this batch; and each layer's mean and variance."""
+        """Ink float32[N, 28, 28, 1] → features float32[N, F], normalised by this batch, and the mean and variance of each layer."""
         moments = []
         for kernel, scale, offset, stride in zip(self.kernels, self.scales, self.offsets, self.strides, strict=True):
             images = tf.nn.conv2d(images, kernel, stride, "SAME")
@@ -96,7 +96,7 @@ class Network:
         return tf.reshape(images, (-1, self.head.shape[0])), moments
 
     def fold(self, means: Sequence[np.ndarray], variances: Sequence[np.ndarray]) -> Weights:
-        """The weights as they are, with the normalisation by these moments of each layer folded into the convolutions."""
+        """The weights, with the normalisation by these means and variances of each layer folded into the convolutions."""
         kernels, biases = [], []
         for kernel, scale, offset, mean, variance in zip(self.kernels, self.scales, self.offsets, means, variances, strict=True):
             factor = scale.numpy() / np.sqrt(variance + _EPSILON)

@@ -1,6 +1,6 @@
-"""The digits and non-digits that the code draws itself, by several processes.
+"""The synthetic digits and non-digits of a training run, drawn by several processes.
 
-Nothing here imports TensorFlow, so that the processes start at once.
+Nothing here imports TensorFlow, so that the processes start quickly.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from trainer import non_digits, strokes
 from trainer.dataset import CLASSES, Digits
 from trainer.workers import in_processes
 
-_CHUNK = 500  # drawings a task; arbitrary
+_CHUNK = 500  # drawings a task; arbitrary, but another number gives another random stream, and so another model
 
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """What the code draws itself."""
+    """Synthetic digits and non-digits."""
 
     digits: Digits
     non_digits: np.ndarray
@@ -25,8 +25,8 @@ class SyntheticSet:
 
 
 def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) -> SyntheticSet:
-    """So many digits (each as often as the others) and non-digits, in parallel; the same seed gives the same."""
-    sizes = [min(_CHUNK, total - at) for total in (digits, non_digits) for at in range(0, total, _CHUNK)]
+    """A set of so many digits, each class equally often, and so many non-digits. The same seed gives the same set."""
+    sizes = [min(_CHUNK, total - start) for total in (digits, non_digits) for start in range(0, total, _CHUNK)]
     first_non_digit = -(-digits // _CHUNK)
     parts = in_processes(_draw_chunk, [(k < first_non_digit, size, (*seed, k)) for k, size in enumerate(sizes)], processes)
     labels = np.concatenate([np.arange(size) % CLASSES for size in sizes[:first_non_digit]]).astype(np.uint8)

@@ -59,7 +59,7 @@ def store(root) -> ModelStore:
 def drawn() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(11)
     labels = np.arange(200) % 10
-    return np.stack([strokes.frame(strokes.draw_digit(digit, rng)) for digit in labels]), labels
+    return np.stack([strokes.to_frame(strokes.draw_digit(digit, rng)) for digit in labels]), labels
 
 
 def test_two_trainers_at_once_publish_two_whole_versions(store):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import metrics, non_digits, strokes
+from trainer import glyphs, metrics, non_digits, strokes
 from trainer.dataset import Digits, check_digits, split
 from trainer.drawings import load_drawings, load_golden
 from trainer.errors import DataError
@@ -58,12 +58,12 @@ def test_the_validation_part_is_a_twelfth_always_the_same_and_shares_no_image_wi
 
 @pytest.mark.parametrize("digit", range(10))
 def test_every_style_of_a_digit_is_drawn_within_the_frame_and_differs_from_draw_to_draw(digit):
-    for style in strokes.DIGITS[digit]:
+    for glyph in glyphs.DIGITS[digit]:
         draw = np.random.default_rng(digit)
-        one, other = (strokes.frame(strokes.handwrite(style, draw)) for _ in range(2))
+        one, other = (strokes.to_frame(strokes.write_glyph(glyph, draw)) for _ in range(2))
         assert one.max() == 255
-        assert 20 < np.count_nonzero(one) < 400, style
-        assert (one != other).any(), style
+        assert 20 < np.count_nonzero(one) < 400, glyph
+        assert (one != other).any(), glyph
 
 
 def test_a_curve_runs_through_its_points_and_turns_sharply_only_at_corners():

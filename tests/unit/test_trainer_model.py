@@ -24,7 +24,7 @@ from trainer.train import one_cycle, train
 @pytest.fixture(scope="module")
 def drawn() -> SyntheticSet:
     rng = np.random.default_rng(0)
-    images = np.stack([strokes.frame(strokes.draw_digit(k % 10, rng)) for k in range(200)])
+    images = np.stack([strokes.to_frame(strokes.draw_digit(k % 10, rng)) for k in range(200)])
     return SyntheticSet(Digits(images, (np.arange(200) % 10).astype(np.uint8)), strokes.draw_many(non_digits.draw_non_digit, 100, (1,)))
 
 
@@ -42,13 +42,18 @@ def test_augmentation_of_no_strength_changes_nothing(drawn):
     np.testing.assert_allclose(still, drawn.digits.images / 255, atol=1e-4)
 
 
+def every(groups) -> list:
+    """The tensors of all parameter groups, in the groups' order."""
+    return [tensor for group in groups.values() for tensor in group]
+
+
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_the_network_gives_features_for_its_head_and_stays_small(recipe):
     network = Network(recipe, seed=0)
     features, moments = network(tf.zeros((3, 28, 28, 1)))
     assert features.shape == (3, network.head.shape[0])
     assert len(moments) == len(recipe.layers)
-    assert sum(int(np.prod(v.shape)) for v in network.variables) < 300_000
+    assert sum(int(np.prod(v.shape)) for v in every(network.parameters)) < 300_000
 
 
 def test_folding_keeps_the_answers(drawn):
@@ -103,46 +108,55 @@ def test_no_gradient_is_no_step():
     assert not orthogonal(tf.zeros((3, 3, 4, 8))).numpy().any()
 
 
+def random_gradients(network: Network) -> dict[str, list[tf.Tensor]]:
+    rng = np.random.default_rng(1)
+    return {
+        group: [tf.constant(rng.normal(0, 1, v.shape), tf.float32) for v in variables] for group, variables in network.parameters.items()
+    }
+
+
+def values(network: Network) -> dict[str, list[np.ndarray]]:
+    return {group: [v.numpy() for v in variables] for group, variables in network.parameters.items()}
+
+
 def test_the_optimizer_descends_decays_only_kernels_and_head_and_keeps_the_average():
     recipe = dataclasses.replace(TINY, ema_decay=0.5, weight_decay=0.1)
     network = Network(recipe, seed=1)
-    optimizer = Optimizer(network, recipe)
-    before = [v.numpy() for v in network.variables]
-    rng = np.random.default_rng(1)
-    gradients = [rng.normal(0, 1, v.shape).astype(np.float32) for v in network.variables]
-    seen = []
-    for number in (1.0, 2.0):
-        optimizer.step([tf.constant(g) for g in gradients], tf.constant(number), tf.constant(0.01))
-        seen.append([v.numpy() for v in network.variables])
-    layers = len(network.kernels)
-    for start, one, gradient in zip(before[:layers], seen[0], gradients, strict=False):
-        assert ((start - one - 0.01 * 0.1 * start) * gradient).sum() > 0
-    np.testing.assert_allclose(seen[0][layers], before[layers] - 0.01 * (np.sign(gradients[layers]) + 0.1 * before[layers]), atol=1e-5)
-    for start, one, gradient in zip(before[layers + 1 :], seen[0][layers + 1 :], gradients[layers + 1 :], strict=True):
+    optimizer = Optimizer(network.parameters, recipe)
+    before, gradients, after = values(network), random_gradients(network), []
+    for step in (1.0, 2.0):
+        optimizer.step(gradients, tf.constant(step), tf.constant(0.01))
+        after.append(values(network))
+    for start, one, gradient in zip(before["convolutions"], after[0]["convolutions"], gradients["convolutions"], strict=True):
+        assert ((start - one - 0.01 * 0.1 * start) * gradient.numpy()).sum() > 0
+    (head,), (head_gradient,) = before["head"], gradients["head"]
+    np.testing.assert_allclose(after[0]["head"][0], head - 0.01 * (np.sign(head_gradient) + 0.1 * head), atol=1e-5)
+    rest = "scales and biases"
+    for start, one, gradient in zip(before[rest], after[0][rest], gradients[rest], strict=True):
         np.testing.assert_allclose(one, start - 0.01 * np.sign(gradient), atol=1e-5)
     optimizer.use_average()
-    for start, one, two, average in zip(before, *seen, network.variables, strict=True):  # the first steps count for more: 1/10, 2/11
+    # The first steps count for more: 1/10, 2/11.
+    for start, one, two, average in zip(every(before), every(after[0]), every(after[1]), every(values(network)), strict=True):
         expected = 2 / 11 * (1 / 10 * start + 9 / 10 * one) + 9 / 11 * two
-        np.testing.assert_allclose(average.numpy(), expected, atol=1e-6)
+        np.testing.assert_allclose(average, expected, atol=1e-6)
 
 
-def test_the_way_up_is_as_long_as_the_recipe_says_is_gone_by_what_decays_and_is_taken_back():
-    network, still = Network(TINY, seed=1), Network(TINY, seed=1)
-    optimizer = Optimizer(network, dataclasses.replace(TINY, sam_rho=0.3))
-    before = [v.numpy() for v in network.variables]
-    rng = np.random.default_rng(1)
-    gradients = [tf.constant(rng.normal(0, 1, v.shape), tf.float32) for v in network.variables]
-    up = optimizer.ascend(gradients)
-    moved = [v.numpy() - start for v, start in zip(network.variables, before, strict=True)]
-    decaying = len(network.kernels) + 1
-    assert np.sqrt(sum((move**2).sum() for move in moved)) == pytest.approx(0.3, rel=1e-4)
-    for move, gradient in zip(moved, gradients[:decaying], strict=False):
-        assert (move * gradient.numpy()).sum() == pytest.approx(np.linalg.norm(move) * np.linalg.norm(gradient), rel=1e-4)
-    assert not any(move.any() for move in moved[decaying:])
-    optimizer.step(gradients, tf.constant(1.0), tf.constant(0.01), up)
-    Optimizer(still, TINY).step(gradients, tf.constant(1.0), tf.constant(0.01))
-    for one, other in zip(network.variables, still.variables, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
+def test_the_ascent_is_as_long_as_the_recipe_says_moves_what_decays_and_is_taken_back():
+    network, other = Network(TINY, seed=1), Network(TINY, seed=1)
+    optimizer = Optimizer(network.parameters, dataclasses.replace(TINY, sam_rho=0.3))
+    before, gradients = values(network), random_gradients(network)
+    moves = optimizer.ascend(gradients)
+    moved = {group: [now - start for now, start in zip(values(network)[group], before[group], strict=True)] for group in before}
+    assert np.sqrt(sum((move**2).sum() for move in every(moved))) == pytest.approx(0.3, rel=1e-4)
+    for group in ("convolutions", "head"):
+        for move, gradient in zip(moved[group], gradients[group], strict=True):
+            assert (move * gradient.numpy()).sum() == pytest.approx(np.linalg.norm(move) * np.linalg.norm(gradient), rel=1e-4)
+    assert not any(move.any() for move in moved["scales and biases"])
+    optimizer.take_back(moves)
+    optimizer.step(gradients, tf.constant(1.0), tf.constant(0.01))
+    Optimizer(other.parameters, TINY).step(gradients, tf.constant(1.0), tf.constant(0.01))
+    for one, expected in zip(every(values(network)), every(values(other)), strict=True):
+        np.testing.assert_allclose(one, expected, atol=1e-6)
 
 
 def test_the_rate_goes_up_and_comes_down_to_nothing():
