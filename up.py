@@ -118,7 +118,7 @@ def run(port: int, store: Path, recipe: str) -> None:
             settings = {
                 "GATEWAY_PORT": str(port),
                 "GATEWAY_METRICS_PORT": "0",
-                "GATEWAY_LINGER_S": "0",  # no load balancer has to notice first
+                "GATEWAY_SHUTDOWN_DELAY_S": "0",  # no load balancer has to notice first
                 "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}",
                 "GATEWAY_MODEL_NAME": NAME,
             }

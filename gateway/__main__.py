@@ -1,8 +1,10 @@
-"""`python -m gateway`: the gateway behind gunicorn, set by the GATEWAY_* variables of the environment.
+"""`python -m gateway`: the gateway behind gunicorn, configured by the GATEWAY_* environment variables.
 
-One process answers, by threads: what takes time waits for the model server, and more processes are more pods. gunicorn's own process
-watches it and starts another should it die. SIGTERM: /readyz says 503 while all else works for `linger_s`, so that load balancers turn
-away; then the listener closes, requests in flight get `drain_s` to finish, and the exit code is 0. SIGINT (Ctrl-C) does not linger.
+One worker process answers requests with threads, since most of a request is waiting for the model server; to scale out, run more pods.
+gunicorn's main process restarts the worker if it dies.
+
+On SIGTERM, /readyz answers 503 while all else works for `shutdown_delay_s`, so that load balancers stop sending requests. Then the port
+closes, requests in flight get `drain_s` to finish, and the exit code is 0. SIGINT (Ctrl-C) does the same without the delay.
 """
 
 import contextlib
@@ -27,58 +29,63 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry import log_as_json
 
-KEEP_ALIVE_S = 120  # longer than proxies keep an idle connection (Traefik 90, nginx 60): they close it, not we under their request
-STAY_MS = 5  # that a thread waits for the next request of a connection before it takes another
+KEEP_ALIVE_S = 120  # longer than proxies keep idle connections (Traefik 90, nginx 60), so that no request meets a connection we just closed
+NEXT_REQUEST_WAIT_MS = 5  # a thread waits that long for a connection's next request before it takes another connection; arbitrary
+MAX_CONNECTIONS = 1000  # open at a time; gunicorn's default
+WORKER_TIMEOUT_S = 30  # gunicorn's default: a worker that hangs as a whole for that long is restarted
 _draining = threading.Event()
 
 
 class Worker(ThreadWorker):
-    """gunicorn's threads, which stay with a busy connection, do not wait for ever for a slow one, and on SIGTERM serve a while longer."""
+    """gunicorn's threaded worker, changed: threads keep busy connections, slow requests time out, SIGTERM takes effect later."""
 
-    receive_s = 0.0
-    linger_s = 0.0
+    request_timeout_s = 0.0
+    shutdown_delay_s = 0.0
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._begun: dict[Any, float] = {}  # connection → when a thread took it
+        self._started_at: dict[Any, float] = {}  # connection → when a thread took it, monotonic s
 
     def handle(self, conn: Any) -> Any:
-        """Answer a request of a connection, and the next ones that come at once: the way through the selector costs as much again."""
-        keep = self._answer(conn)
-        while keep is True and self.alive and self.nr_conns < self.cfg.threads:
-            soon = select.poll()
-            soon.register(conn.sock, select.POLLIN)
-            if not soon.poll(STAY_MS):
+        """Answer a request of a connection and those that follow at once.
+
+        Handing the connection back to the selector between two requests costs as much processor time as a request.
+        """
+        keep_open = self._answer(conn)
+        while keep_open is True and self.alive and self.nr_conns < self.cfg.threads:
+            poll = select.poll()
+            poll.register(conn.sock, select.POLLIN)
+            if not poll.poll(NEXT_REQUEST_WAIT_MS):
                 break
-            keep = self._answer(conn)
-        return keep
+            keep_open = self._answer(conn)
+        return keep_open
 
     def _answer(self, conn: Any) -> Any:
-        self._begun[conn] = time.monotonic()
+        self._started_at[conn] = time.monotonic()
         try:
             return super().handle(conn)
         finally:
-            del self._begun[conn]
+            del self._started_at[conn]
 
     def murder_pending(self) -> None:
-        """Once a second or more often: cut off those who wait too long, and those who make a thread wait too long."""
+        """Called by gunicorn at least once a second: end connections that waited too long for a thread, and requests over the timeout."""
         super().murder_pending()
-        oldest = time.monotonic() - self.receive_s
-        for conn in [conn for conn, begun in self._begun.copy().items() if begun < oldest]:
+        oldest = time.monotonic() - self.request_timeout_s
+        for conn in [conn for conn, started_at in self._started_at.copy().items() if started_at < oldest]:
             with contextlib.suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGTERM: say so at /readyz, and end after `linger_s`. A group that is told to end sends it twice: once is enough."""
+        """On SIGTERM: make /readyz answer 503, and shut down after `shutdown_delay_s`. A second SIGTERM changes nothing."""
         if not _draining.is_set():
             _draining.set()
-            timer = threading.Timer(self.linger_s, functools.partial(super().handle_exit, sig, frame))
+            timer = threading.Timer(self.shutdown_delay_s, functools.partial(super().handle_exit, sig, frame))
             timer.daemon = True
             timer.start()
 
 
-class Log:
-    """gunicorn's words to the process's log; each request has its line from the application."""
+class Logger:
+    """Sends gunicorn's messages to the process's log. There is no access log: the application logs each request."""
 
     access = reopen_files = close_on_exec = staticmethod(lambda *_: None)
 
@@ -90,60 +97,64 @@ class Log:
 
 
 class Server(BaseApplication):
-    """gunicorn, told by our settings alone."""
+    """gunicorn, configured by our settings alone."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         super().__init__()
 
     def load_config(self) -> None:
-        """What gunicorn is to do."""
+        """Set gunicorn's options."""
         settings = self.settings
+        worker = type("Worker", (Worker,), {"request_timeout_s": settings.request_timeout_s, "shutdown_delay_s": settings.shutdown_delay_s})
         for name, value in {
             "bind": f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}",
-            "worker_class": type("Worker", (Worker,), {"receive_s": settings.receive_s, "linger_s": settings.linger_s}),
+            "worker_class": worker,
             "workers": 1,
             "threads": settings.all_threads,
-            "worker_connections": 1000,
+            "worker_connections": MAX_CONNECTIONS,
             "keepalive": KEEP_ALIVE_S,
-            "graceful_timeout": math.ceil(settings.linger_s + settings.drain_s),
-            "timeout": 30,  # a process that is stuck as a whole is started anew
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir(),  # a sign of life on a disk may block
-            "logger_class": Log,
+            "graceful_timeout": math.ceil(settings.shutdown_delay_s + settings.drain_s),
+            "timeout": WORKER_TIMEOUT_S,
+            "worker_tmp_dir": "/dev/shm"
+            if os.access("/dev/shm", os.W_OK)
+            else tempfile.gettempdir(),  # for the heartbeat: a disk may block
+            "logger_class": Logger,
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
         }.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The application, made in the process that answers."""
+        """The application; gunicorn calls this in the worker process."""
         from gateway.app import create_app
         from gateway.serving import Serving
         from gateway.telemetry import Telemetry
 
-        _give_memory_back()
+        _return_freed_memory()
         telemetry = Telemetry()
         if self.settings.metrics_port:
             telemetry.serve(self.settings.host, self.settings.metrics_port)
         return create_app(self.settings, Serving(self.settings), telemetry, _draining)
 
 
-def _give_memory_back() -> None:
-    """Have glibc map arrays of a megabyte and more each on its own, so that they go when freed: else every thread keeps its largest."""
+def _return_freed_memory() -> None:
+    """Make glibc map each array of 1 MB or more on its own, so that freeing it returns the memory; else every thread keeps its largest."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD
+        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD; 1 MB: pictures are larger, strokes smaller
 
 
 def main() -> int:
-    """Serve until told to end."""
+    """Serve until a signal ends the process. Exit codes: 0 ended by a signal, 1 a port is in use, 2 invalid settings."""
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:
         print(f"gateway: {exc}", file=sys.stderr)
         return 2
     for port in filter(None, (settings.port, settings.metrics_port)):
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         try:
-            socket.create_server((settings.host, port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET).close()
+            socket.create_server((settings.host, port), family=family).close()
         except OSError as exc:
             print(f"gateway: cannot listen on {settings.host}:{port}: {os.strerror(exc.errno) if exc.errno else exc}", file=sys.stderr)
             return 1

@@ -197,11 +197,11 @@ def test_gateway_health_does_not_depend_on_the_model(render):
     assert gateway["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
-def test_a_gateway_has_time_to_linger_and_to_drain(render):
+def test_a_gateway_pod_has_time_for_its_shutdown_delay_and_for_draining(render):
     spec = render().of("Deployment", "-gateway")["spec"]["template"]["spec"]
     env = {each["name"]: each["value"] for each in container(spec, "gateway")["env"]}
-    assert float(env["GATEWAY_LINGER_S"]) >= 5, "ingress controllers hear of it a moment later"
-    assert float(env["GATEWAY_LINGER_S"]) + float(env["GATEWAY_DRAIN_S"]) < spec["terminationGracePeriodSeconds"]
+    assert float(env["GATEWAY_SHUTDOWN_DELAY_S"]) >= 5, "ingress controllers hear of it a moment later"
+    assert float(env["GATEWAY_SHUTDOWN_DELAY_S"]) + float(env["GATEWAY_DRAIN_S"]) < spec["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("component", ["serving", "gateway"])

@@ -327,7 +327,7 @@ def test_slow_senders_do_not_hold_up_others(url: str, head: str) -> None:
 
 def test_senders_that_hold_every_thread_are_cut_off(fake: FakeServing, url: str) -> None:
     del url
-    program, address = stack.gateway(f"127.0.0.1:{fake.port}", MAX_IN_FLIGHT="1", THREADS="2", RECEIVE_S="2")
+    program, address = stack.gateway(f"127.0.0.1:{fake.port}", MAX_IN_FLIGHT="1", THREADS="2", REQUEST_TIMEOUT_S="2")
     head = f"{POST}Content-Length: 100\n\n{{".replace("\n", "\r\n").encode()
     with program, ExitStack() as held:
         slow = [
@@ -432,7 +432,7 @@ def test_the_log_is_json_lines_and_the_metrics_have_a_port_of_their_own(gateway:
 def test_sigterm_lingers_drains_and_ends_with_0(fake: FakeServing, url: str) -> None:
     """/readyz says no while all else works; then what is in flight is finished; then it is over."""
     del url
-    program, address = stack.gateway(f"127.0.0.1:{fake.port}", LINGER_S="1.5", DRAIN_S="10", PREDICT_TIMEOUT_S="8")
+    program, address = stack.gateway(f"127.0.0.1:{fake.port}", SHUTDOWN_DELAY_S="1.5", DRAIN_S="10", PREDICT_TIMEOUT_S="8")
     with program, ThreadPoolExecutor(2) as pool:
         assert ask(address, "POST", "/api/v1/predict", DRAWN).status == 200
         program.process.send_signal(signal.SIGTERM)
@@ -452,7 +452,7 @@ def test_sigterm_lingers_drains_and_ends_with_0(fake: FakeServing, url: str) -> 
 def test_sigterm_under_load_fails_no_request(fake: FakeServing, url: str) -> None:
     """A load balancer that watches /readyz turns away in time; connections that it kept are finished."""
     del url
-    program, address = stack.gateway(f"127.0.0.1:{fake.port}", LINGER_S="1")
+    program, address = stack.gateway(f"127.0.0.1:{fake.port}", SHUTDOWN_DELAY_S="1")
     statuses: list[int] = []
     turned_away = threading.Event()
 
@@ -480,7 +480,7 @@ def test_sigterm_under_load_fails_no_request(fake: FakeServing, url: str) -> Non
 
 
 def test_ctrl_c_ends_it_with_0_without_lingering(fake: FakeServing) -> None:
-    program, address = stack.gateway(f"127.0.0.1:{fake.port}", LINGER_S="60")
+    program, address = stack.gateway(f"127.0.0.1:{fake.port}", SHUTDOWN_DELAY_S="60")
     with program:
         began = time.monotonic()
         program.process.send_signal(signal.SIGINT)
