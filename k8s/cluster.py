@@ -1,4 +1,4 @@
-"""What the cluster says of a release: its pods, what holds a pod up, what the gateways answer with, what the store holds."""
+"""What the cluster knows about a release: its pods, how far a rollout is, what the gateways answer, what the store holds."""
 
 import json
 import time
@@ -10,46 +10,53 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from k8s import store_job
 from k8s.errors import Refused
+from k8s.pods import TEMPLATE_LABEL, VERSION_LABEL, Pod, container_statuses, pod_state
 
-_VERSION, _TEMPLATE, _REVISION = "pynumdraw/model-version", "pod-template-hash", "deployment.kubernetes.io/revision"
-LIST_TIMEOUT_S = 90
-_HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "RunContainerError")
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod in words. template: that of the Deployment it is of. reason: what holds it up. failed: more than once; only a change helps."""
-
-    name: str
-    node: str
-    template: str
-    version: str
-    state: str
-    restarts: int
-    reason: str | None
-    failed: bool
+_REVISION = "deployment.kubernetes.io/revision"
+_GATEWAY_TIMEOUT_S = 10  # arbitrary: for one gateway's /api/v1/versions, which needs milliseconds
+_JOB_POLL_S = 0.5  # arbitrary
+_ERROR_CHARACTERS = 500  # arbitrary: the end of the log of a Job that failed
 
 
 @dataclass(frozen=True)
-class Roll:
-    """How far a Deployment is: its newest template, pods that are wanted, of that template, ready, in all (those that end not counted)."""
+class RolloutStatus:
+    """How far a Deployment has moved its pods to its newest template. Pods that are ending do not count."""
 
     template: str
+    """Hash of the newest pod template; empty while `observed` is false."""
     wanted: int
+    """Pods that the Deployment shall have."""
     updated: int
+    """Pods of the newest template."""
     ready: int
+    """Pods that have been ready for minReadySeconds."""
     pods: int
-    seen: bool
+    """All its pods."""
+    observed: bool
+    """Whether the cluster has taken up the Deployment's last change; until then the counts are of the one before."""
 
     @property
     def complete(self) -> bool:
         """Every pod is of the newest template and ready, and no other is left."""
-        return self.seen and self.wanted == self.updated == self.ready == self.pods
+        return self.observed and self.wanted == self.updated == self.ready == self.pods
+
+
+@dataclass(frozen=True)
+class GatewayAnswers:
+    """What the ready gateways say together."""
+
+    by_version: dict[str, int]
+    """Answers of the last minute by version of the model."""
+    servers: list[dict[str, Any]]
+    """What the serving addresses report: address, version, state, error."""
+    unreachable: list[str]
+    """Names of gateway pods that could not be asked."""
 
 
 class Cluster:
-    """The release `release` in `namespace`."""
+    """The release `release` in `namespace`. Every method raises Refused where the cluster does not answer."""
 
     def __init__(self, api: client.ApiClient, namespace: str, release: str) -> None:
         self.namespace, self.release = namespace, release
@@ -57,84 +64,84 @@ class Cluster:
         self._core, self._apps, self._batch = client.CoreV1Api(api), client.AppsV1Api(api), client.BatchV1Api(api)
 
     def pods(self, component: str) -> list[Pod]:
-        """The pods of a component, each with its state in words."""
-        with _refusing():
+        """The pods of a component, oldest first."""
+        with translate_api_errors():
             found = self._core.list_namespaced_pod(self.namespace, label_selector=self._selector(component)).items
-            return [self._in_words(pod) for pod in sorted(found, key=lambda pod: pod.metadata.creation_timestamp)]
+            return [self._describe(pod) for pod in sorted(found, key=lambda pod: pod.metadata.creation_timestamp)]
 
-    def roll(self, component: str) -> Roll:
+    def rollout(self, component: str) -> RolloutStatus:
         """How far a component's Deployment is. Raises Refused where there is none."""
         deployment = self._deployment(component)
         status = deployment.status
-        with _refusing():
+        revision = (deployment.metadata.annotations or {}).get(_REVISION)
+        with translate_api_errors():
             sets = self._apps.list_namespaced_replica_set(self.namespace, label_selector=self._selector(component)).items
-        newest = [
-            each
-            for each in sets
-            if (each.metadata.annotations or {}).get(_REVISION) == (deployment.metadata.annotations or {}).get(_REVISION)
-        ]
-        seen = bool(newest) and (status.observed_generation or 0) >= deployment.metadata.generation
-        return Roll(
-            newest[0].metadata.labels[_TEMPLATE] if seen else "",
-            deployment.spec.replicas or 0,
-            status.updated_replicas or 0,
-            status.available_replicas or 0,
-            status.replicas or 0,
-            seen,
+        newest = [each for each in sets if (each.metadata.annotations or {}).get(_REVISION) == revision]
+        observed = bool(newest) and (status.observed_generation or 0) >= deployment.metadata.generation
+        return RolloutStatus(
+            template=newest[0].metadata.labels[TEMPLATE_LABEL] if observed else "",
+            wanted=deployment.spec.replicas or 0,
+            updated=status.updated_replicas or 0,
+            ready=status.available_replicas or 0,
+            pods=status.replicas or 0,
+            observed=observed,
         )
 
-    def answers(self) -> tuple[dict[str, int], list[dict[str, Any]], list[str]]:
-        """What the ready gateways answered in the last minute by version, what the serving addresses report, and who could not be asked."""
-        counts: dict[str, int] = {}
-        reported: dict[tuple[str, Any], dict[str, Any]] = {}
-        silent = []
+    def answers(self) -> GatewayAnswers:
+        """Ask every ready gateway, through the API server, for its answers and what it sees of the serving pods."""
+        by_version: dict[str, int] = {}
+        servers: dict[tuple[str, Any], dict[str, Any]] = {}
+        unreachable = []
         for pod in self.pods("gateway"):
             if pod.state != "ready":
                 continue
             try:
                 reply = self._core.connect_get_namespaced_pod_proxy_with_path(
-                    f"{pod.name}:8080", self.namespace, "api/v1/versions", _preload_content=False, _request_timeout=10
+                    f"{pod.name}:8080", self.namespace, "api/v1/versions", _preload_content=False, _request_timeout=_GATEWAY_TIMEOUT_S
                 )
-                told = json.loads(reply.data)
-                for version, count in told["answers"]["by_version"].items():
-                    counts[version] = counts.get(version, 0) + count
-                for row in told["serving"]:
-                    reported[row["address"], row["version"]] = row
+                report = json.loads(reply.data)
+                for version, count in report["answers"]["by_version"].items():
+                    by_version[version] = by_version.get(version, 0) + count
+                for row in report["serving"]:
+                    servers[row["address"], row["version"]] = row
             except (client.ApiException, urllib3.exceptions.HTTPError, ValueError, KeyError):
-                silent.append(pod.name)
-        return counts, [reported[key] for key in sorted(reported, key=str)], silent
+                unreachable.append(pod.name)
+        return GatewayAnswers(by_version, [servers[key] for key in sorted(servers, key=str)], unreachable)
 
     def store(self) -> list[dict[str, Any]]:
-        """What the store holds: a row for each version, as `python -m pynumdraw.store list --json` says it. A short Job looks."""
+        """What the store holds: a row for each version, as `python -m pynumdraw.store list --json` prints it. A short Job lists it."""
         template = self._api.sanitize_for_serialization(self._deployment("serving").spec.template)
-        job = list_job(template, self.release)
-        with _refusing():
+        job = store_job.list_job(template, self.release)
+        with translate_api_errors():
             name = self._batch.create_namespaced_job(self.namespace, job).metadata.name
             try:
-                pod = self._finished(name)
+                pod = self._wait_for_job(name)
                 text = self._core.read_namespaced_pod_log(pod.metadata.name, self.namespace)
             finally:
                 self._batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         try:
             rows: list[dict[str, Any]] = json.loads(text)
         except ValueError as exc:
-            raise Refused(f"cannot list the store: {text.strip()[-500:] or 'the Job said nothing'}") from exc
+            raise Refused(f"cannot list the store: {text.strip()[-_ERROR_CHARACTERS:] or 'the Job printed nothing'}") from exc
         return rows
 
-    def _finished(self, job: str) -> client.V1Pod:
-        end = time.monotonic() + LIST_TIMEOUT_S
+    def _wait_for_job(self, job: str) -> client.V1Pod:
+        """The Job's pod, once it has ended."""
+        deadline = time.monotonic() + store_job.TIMEOUT_S
         while True:
             pods = self._core.list_namespaced_pod(self.namespace, label_selector=f"batch.kubernetes.io/job-name={job}").items
-            done = [pod for pod in pods if pod.status.phase in ("Succeeded", "Failed")]
-            if done:
-                return done[0]
-            if time.monotonic() > end:
-                why = "; ".join(word.reason for word in map(self._in_words, pods) if word.reason)
-                raise Refused(f"cannot list the store: Job {job} did not end in {LIST_TIMEOUT_S} s" + (f" ({why})" if why else ""))
-            time.sleep(0.5)
+            ended = [pod for pod in pods if pod.status.phase in ("Succeeded", "Failed")]
+            if ended:
+                return ended[0]
+            if time.monotonic() > deadline:
+                reasons = "; ".join(pod.reason for pod in map(self._describe, pods) if pod.reason)
+                raise Refused(
+                    f"cannot list the store: Job {job} did not end in {store_job.TIMEOUT_S} s" + (f" ({reasons})" if reasons else "")
+                )
+            time.sleep(_JOB_POLL_S)
 
     def _deployment(self, component: str) -> client.V1Deployment:
-        with _refusing():
+        with translate_api_errors():
             found = self._apps.list_namespaced_deployment(self.namespace, label_selector=self._selector(component)).items
         if not found:
             raise Refused(f"no {component} Deployment of release {self.release!r} in namespace {self.namespace!r}")
@@ -143,114 +150,37 @@ class Cluster:
     def _selector(self, component: str) -> str:
         return f"app.kubernetes.io/part-of=pynumdraw,app.kubernetes.io/instance={self.release},app.kubernetes.io/component={component}"
 
-    def _in_words(self, pod: client.V1Pod) -> Pod:
-        state, reason, failed = self._state(pod)
-        statuses = [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
+    def _describe(self, pod: client.V1Pod) -> Pod:
+        found = pod_state(pod)
         labels = pod.metadata.labels or {}
-        restarts = sum(status.restart_count for status in statuses)
         return Pod(
-            pod.metadata.name,
-            pod.spec.node_name or "",
-            labels.get(_TEMPLATE, ""),
-            labels.get(_VERSION, ""),
-            state,
-            restarts,
-            reason,
-            failed,
+            name=pod.metadata.name,
+            node=pod.spec.node_name or "",
+            template=labels.get(TEMPLATE_LABEL, ""),
+            version=labels.get(VERSION_LABEL, ""),
+            state=found.state,
+            restarts=sum(status.restart_count for status in container_statuses(pod)),
+            reason=self._last_log_line(pod, found.waiting_container) if found.waiting_container else found.reason,
+            failed=found.failed,
         )
 
-    def _state(self, pod: client.V1Pod) -> tuple[str, str | None, bool]:
-        """State, what holds the pod up, and whether it has failed."""
-        if pod.metadata.deletion_timestamp:
-            return "ending", None, False
-        conditions = {condition.type: condition for condition in pod.status.conditions or []}
-        if pod.status.phase in ("Succeeded", "Failed"):
-            return pod.status.phase.lower(), _last_words(pod), pod.status.phase == "Failed"
-        if "Ready" in conditions and conditions["Ready"].status == "True":
-            return "ready", None, False
-        scheduled = conditions.get("PodScheduled")
-        if scheduled is not None and scheduled.status == "False":
-            return "pending", scheduled.message, False
-        for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-            if status.ready:
-                continue
-            words, waiting = _last_words(pod, status.name), status.state.waiting
-            if waiting and waiting.reason in _HOPELESS:
-                return "failing", f"{status.name}: {waiting.reason}: {waiting.message or ''}".strip(" :"), True
-            if words:
-                return "failing", words, status.restart_count > 0
-            if status.state.running:
-                return ("waiting", self._last_line(pod, status.name), False) if status.name == "fetch" else ("loading", None, False)
-        return "starting", None, False
-
-    def _last_line(self, pod: client.V1Pod, container: str) -> str | None:
+    def _last_log_line(self, pod: client.V1Pod, container: str) -> str | None:
         with suppress(client.ApiException):
             text: str = self._core.read_namespaced_pod_log(pod.metadata.name, self.namespace, container=container, tail_lines=1)
             return text.strip() or None
         return None
 
 
-def _last_words(pod: client.V1Pod, container: str | None = None) -> str | None:
-    """What a container that failed said last: its termination message, else how it ended."""
-    for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-        for state in (status.state, status.last_state):
-            ended = state.terminated if state else None
-            if container in (None, status.name) and ended and ended.exit_code:
-                said = " ".join((ended.message or "").split())[-600:]
-                return f"{status.name}: {said or f'{ended.reason}, exit code {ended.exit_code}'}"
-    return None
-
-
-def list_job(template: dict[str, Any], release: str) -> dict[str, Any]:
-    """A Job that prints what the store holds, made of a serving pod's template so that every setting of the release holds for it too.
-
-    Raises Refused for a template without a `fetch` container: TensorFlow Serving polls the store itself there.
-    """
-    spec = template["spec"]
-    fetch = next((container for container in spec.get("initContainers", []) if container["name"] == "fetch"), None)
-    if fetch is None:
-        raise Refused("model.policy is latest: every pod moves by itself as soon as a version is published")
-    kept = ("serviceAccountName", "securityContext", "imagePullSecrets", "nodeSelector", "tolerations", "affinity", "priorityClassName")
-    container = {
-        **{key: fetch[key] for key in ("image", "imagePullPolicy", "resources", "securityContext") if key in fetch},
-        "name": "list",
-        "command": ["python", "-m", "pynumdraw.store", "list", "--json"],
-        "args": [argument for argument in fetch["args"] if argument.startswith(("--store=", "--name="))],
-        "volumeMounts": [mount for mount in fetch["volumeMounts"] if mount["name"] == "store"],
-    }
-    names = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of")
-    labels = {key: template["metadata"]["labels"][key] for key in names} | {"app.kubernetes.io/component": "store-list"}
-    pod = {
-        **{key: spec[key] for key in kept if key in spec},
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "restartPolicy": "Never",
-        "containers": [container],
-        "volumes": [volume for volume in spec["volumes"] if volume["name"] == "store"],
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"generateName": f"{release[:40]}-store-list-", "labels": labels},
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": LIST_TIMEOUT_S,
-            "ttlSecondsAfterFinished": LIST_TIMEOUT_S,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-
-
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what the cluster refuses into one sentence."""
+def translate_api_errors() -> Iterator[None]:
+    """Raise an error of the Kubernetes API as Refused, with the API server's own message."""
     try:
         yield
     except client.ApiException as exc:
         try:
-            said = json.loads(exc.body or "")["message"]
+            message = json.loads(exc.body or "")["message"]
         except (ValueError, TypeError, KeyError):
-            said = exc.reason
-        raise Refused(f"the cluster says: {said} (HTTP {exc.status})") from exc
+            message = exc.reason
+        raise Refused(f"the cluster says: {message} (HTTP {exc.status})") from exc
     except urllib3.exceptions.HTTPError as exc:
         raise Refused(f"the cluster cannot be reached: {exc}") from exc

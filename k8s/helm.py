@@ -1,4 +1,4 @@
-"""helm, which does all that changes a release."""
+"""helm, which makes every change of a release."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from typing import Any
 from k8s.errors import Refused
 
 CHART = Path(__file__).resolve().parents[1] / "helm" / "pynumdraw"
+_REVISIONS = 50  # arbitrary, more than the ten that helm keeps by default
+_KUBERNETES = "1.36.0"  # the newest that the chart was tried on
 
 
 def find_helm(environ: Mapping[str, str]) -> str:
@@ -32,7 +34,7 @@ class Helm:
     """Where the release is."""
 
     def run(self, *arguments: str) -> str:
-        """What helm prints. Raises Refused with what it says where it fails."""
+        """Run helm; returns what it prints. Raises Refused with its error message."""
         try:
             done = subprocess.run([self.binary, "--namespace", self.namespace, *arguments], capture_output=True, text=True, check=False)
         except OSError as exc:
@@ -42,23 +44,23 @@ class Helm:
         return done.stdout
 
     def values(self, release: str, revision: int | None = None) -> dict[str, Any]:
-        """All values of a release, the chart's own included."""
-        at = [] if revision is None else ["--revision", str(revision)]
-        found: dict[str, Any] = json.loads(self.run("get", "values", release, "--all", "--output", "json", *at))
+        """All values of a release's revision (None: the newest), the chart's defaults included."""
+        chosen = [] if revision is None else ["--revision", str(revision)]
+        found: dict[str, Any] = json.loads(self.run("get", "values", release, "--all", "--output", "json", *chosen))
         return found
 
     def history(self, release: str) -> list[dict[str, Any]]:
-        """Its revisions, the newest last: revision, status, chart, description."""
-        found: list[dict[str, Any]] = json.loads(self.run("history", release, "--max", "50", "--output", "json"))
+        """The revisions of a release, the newest last: revision, status, chart, description."""
+        found: list[dict[str, Any]] = json.loads(self.run("history", release, "--max", str(_REVISIONS), "--output", "json"))
         return sorted(found, key=lambda row: int(row["revision"]))
 
     def chart_name(self, chart: Path) -> str:
-        """A chart's name and version, as the history has them."""
+        """A chart's `name-version`, as the history has it."""
         fields = dict(line.split(": ", 1) for line in self.run("show", "chart", str(chart)).splitlines() if ": " in line)
         return f"{fields['name']}-{fields['version']}"
 
     def render(self, release: str, chart: Path) -> str:
         """The chart's manifests for `kubectl apply`, without its test."""
-        text = self.run("template", release, str(chart), "--skip-tests", "--kube-version", "1.36.0")
+        text = self.run("template", release, str(chart), "--skip-tests", "--kube-version", _KUBERNETES)
         text = re.sub(r"\n{2,}(?=---\n|\Z)", "\n", text)  # how many empty lines end a manifest differs from one helm to the next
         return text.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")

@@ -1,4 +1,4 @@
-"""A Kubernetes API and a helm of our own, at the wire: what `python -m k8s` asks for, answered from Python objects that a test sets."""
+"""A fake Kubernetes API server: it answers what `python -m k8s` asks from Python objects that a test sets."""
 
 import json
 import threading
@@ -38,7 +38,7 @@ class FakeCluster:
         self.server.server_close()
 
     def kubeconfig(self, path: Path) -> Path:
-        """A kubeconfig of it."""
+        """Write a kubeconfig for it."""
         port = self.server.server_address[1]
         content = {
             "apiVersion": "v1",
@@ -68,7 +68,7 @@ class FakeCluster:
         return pod
 
     def deployment(self, component: str) -> dict[str, Any]:
-        """The chart's Deployment with the status that its pods make."""
+        """The chart's Deployment with the status that follows from its pods."""
         found = json.loads(json.dumps(self.render.of("Deployment", f"-{component}")))
         pods = [pod for pod in self.pods if pod["metadata"]["labels"][COMPONENT] == component]
         new = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == self.templates[component]]
@@ -136,6 +136,6 @@ class FakeCluster:
             do_POST = do_DELETE = do_GET
 
             def log_message(self, *arguments: object) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         return Handler

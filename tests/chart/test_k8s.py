@@ -1,4 +1,4 @@
-"""`python -m k8s` says what runs and why not, refuses what cannot work, and hands the rest to helm."""
+"""`python -m k8s` shows what runs and why not, refuses what cannot work, and leaves changes to helm."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from unittest import mock
 import pytest
 
 from k8s.__main__ import main
-from k8s.cluster import list_job
 from k8s.errors import Refused
+from k8s.store_job import list_job
 from tests.chart import tools
 from tests.chart.conftest import KUBERNETES, validate
 from tests.chart.fake_cluster import NAMESPACE, FakeCluster
@@ -41,16 +41,16 @@ class Console:
             "HELM": str(script),
             "FAKE_HELM": str(self.state),
         }
-        self.know(
+        self.set_helm(
             history=[
                 {"revision": 1, "status": "superseded", "chart": "pynumdraw-0.1.0"},
                 {"revision": 2, "status": "deployed", "chart": "pynumdraw-0.1.0"},
             ]
         )
 
-    def know(self, **facts):
-        known = {"calls": [], "versions": {"1": 1, "2": 2}} | (json.loads(self.state.read_text()) if self.state.exists() else {})
-        self.state.write_text(json.dumps(known | facts))
+    def set_helm(self, **facts):
+        state = {"calls": [], "versions": {"1": 1, "2": 2}} | (json.loads(self.state.read_text()) if self.state.exists() else {})
+        self.state.write_text(json.dumps(state | facts))
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -67,7 +67,7 @@ class Console:
             code = main(list(words))
         return code, *self.capture.readouterr()
 
-    def told(self, verb: str) -> list[list[str]]:
+    def helm_calls(self, verb: str) -> list[list[str]]:
         return [call for call in json.loads(self.state.read_text())["calls"] if verb in call]
 
 
@@ -145,39 +145,39 @@ def test_status_shows_pods_versions_states_and_answers(console, cluster):
     assert ["serving-2-0", "n1", "2", "ready", "0"] in [line.split() for line in out.splitlines()]
     assert ["ab12cd34", "2", "AVAILABLE"] in [line.split() for line in out.splitlines()]
     assert "Answers of the last minute: version 1: 30, version 2: 70" in out
-    assert "The roll is complete." in out
+    assert "The rollout is complete." in out
 
 
-@pytest.mark.parametrize("why", STALLS)
-def test_status_says_why_a_roll_stands_still(console, cluster, why):
+@pytest.mark.parametrize("stall", STALLS)
+def test_status_gives_the_reason_of_a_rollout_that_is_not_complete(console, cluster, stall):
     ready(cluster, "1", "1", template="old")
-    status, sentence, stuck = STALLS[why]
+    status, sentence, stuck = STALLS[stall]
     cluster.pod("serving", "new", "2", **status)
     cluster.logs["new"] = "waiting for version 2 in /store/digits: 20 of 1800 s; it holds 1\n"
     code, out, _ = console.run("status")
     assert code == 0
     assert sentence in out
-    assert "The roll is not complete: 2 of 2 serving pods are ready, 1 are new." in out
+    assert "The rollout is not complete: 2 of 2 serving pods are ready, 1 are new." in out
     assert ("It is stuck." in out) is stuck
 
 
-def test_status_says_which_gateway_could_not_be_asked(console, cluster):
+def test_status_names_a_gateway_that_cannot_be_asked(console, cluster):
     ready(cluster, "2", "2")
     cluster.answers.clear()
     code, out, _ = console.run("status")
     assert code == 0 and "gateway-a could not be asked" in out and "Answers of the last minute: nothing yet" in out
 
 
-def test_upgrade_hands_a_version_of_the_store_to_helm_and_keeps_the_other_values(console, cluster):
+def test_upgrade_changes_the_version_by_helm_and_keeps_the_other_values(console, cluster):
     ready(cluster, "2", "2")
     cluster.store = [{"version": 2, **VALID}, {"version": 3, **VALID}]
     code, out, err = console.run("upgrade", "3")
     assert (code, err) == (0, "")
-    assert console.told("upgrade") == [
+    assert console.helm_calls("upgrade") == [
         ["--namespace", NAMESPACE, "upgrade", "pynumdraw", str(tools.CHART), "--reset-then-reuse-values", "--set", "model.version=3"]
     ]
     assert "version 2 → 3; chart pynumdraw-0.1.0 → pynumdraw-0.2.0" in out and "version 3 is served" in out
-    assert cluster.deleted == ["list-1"], "the Job that looked into the store is taken away"
+    assert cluster.deleted == ["list-1"], "the Job that listed the store is deleted"
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_upgrade_refuses_a_version_that_is_missing_or_corrupt(console, cluster, 
     cluster.store = store
     code, out, err = console.run("upgrade", "4")
     assert (code, out, err.strip()) == (2, "", sentence)
-    assert console.told("upgrade") == []
+    assert console.helm_calls("upgrade") == []
 
 
-def test_upgrade_says_what_to_do_when_it_stalls(console, cluster):
+def test_a_stalled_upgrade_gives_the_reason_and_the_way_back(console, cluster):
     ready(cluster, "1", "1", template="old")
     cluster.pod("serving", "new", "2", **STALLS["corrupt"][0])
     cluster.store = [{"version": 2, **VALID}]
@@ -211,7 +211,7 @@ def test_upgrade_says_what_to_do_when_it_stalls(console, cluster):
     assert "serving 1 of 2 new, 2 ready" in out
 
 
-def test_upgrade_gives_up_in_time(console, cluster):
+def test_upgrade_gives_up_after_its_timeout(console, cluster):
     ready(cluster, "1", "1", template="old")
     cluster.pod("serving", "new", "2", **STALLS["no-room"][0])
     cluster.store = [{"version": 2, **VALID}]
@@ -219,12 +219,12 @@ def test_upgrade_gives_up_in_time(console, cluster):
     assert code == 1 and "stalled: not done after 0 s: 0/2 nodes are available" in err
 
 
-def test_a_pod_of_an_older_template_does_not_stall_a_roll(console, cluster):
+def test_a_failing_pod_of_an_older_template_does_not_stall_a_rollout(console, cluster):
     ready(cluster, "2", "2")
     stuck = cluster.pod("serving", "stuck", "3", template="old", **STALLS["corrupt"][0])
     with console.start("rollback") as process:
         try:
-            wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
+            wait_until("progress", lambda: PROGRESS.match(process.stdout.readline()))
             assert process.poll() is None
             cluster.pods.remove(stuck)
             out, err = process.communicate(timeout=60)
@@ -233,31 +233,31 @@ def test_a_pod_of_an_older_template_does_not_stall_a_roll(console, cluster):
     assert (process.returncode, err) == (0, "") and "version 1 is served" in out
 
 
-def test_rollback_returns_to_the_revision_before_or_to_the_one_named(console, cluster):
+def test_rollback_returns_to_the_revision_before_or_to_a_named_one(console, cluster):
     ready(cluster, "2", "2")
     assert console.run("rollback")[0] == 0
     assert console.run("rollback", "2")[0] == 0
-    assert console.told("rollback") == [["--namespace", NAMESPACE, "rollback", "pynumdraw", revision] for revision in ("1", "2")]
+    assert console.helm_calls("rollback") == [["--namespace", NAMESPACE, "rollback", "pynumdraw", revision] for revision in ("1", "2")]
 
 
 def test_rollback_refuses_a_revision_that_is_not_there(console):
     code, out, err = console.run("rollback", "7")
     assert (code, out, err) == (2, "", "release pynumdraw has no revision 7; there are: 1, 2\n")
-    assert console.told("rollback") == []
+    assert console.helm_calls("rollback") == []
 
 
-def test_what_helm_refuses_is_said_in_its_words(console):
-    console.know(error="release: not found")
+def test_an_error_of_helm_is_printed_as_helm_gives_it(console):
+    console.set_helm(error="release: not found")
     assert console.run("status") == (2, "", "helm history: release: not found\n")
 
 
-def test_ctrl_c_says_that_the_cluster_goes_on(console, cluster):
+def test_ctrl_c_prints_that_the_cluster_goes_on(console, cluster):
     ready(cluster, "1", "1", template="old")
     cluster.pod("serving", "new", "2", **STALLS["slow"][0])
     cluster.store = [{"version": 2, **VALID}]
     with console.start("upgrade", "2") as process:
         try:
-            wait_until("it looks at the pods", lambda: PROGRESS.match(process.stdout.readline()))
+            wait_until("progress", lambda: PROGRESS.match(process.stdout.readline()))
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)
         finally:
@@ -274,13 +274,13 @@ def test_ctrl_c_says_that_the_cluster_goes_on(console, cluster):
     ],
     ids=["no-kubeconfig", "no-helm", "wrong-helm"],
 )
-def test_what_is_missing_is_said_in_one_sentence(console, broken, sentence):
+def test_a_missing_cluster_or_helm_is_one_sentence(console, broken, sentence):
     console.environ |= broken
     code, out, err = console.run("status")
     assert code == 2 and out == "" and err.startswith(sentence) and err.count("\n") == 1
 
 
-def test_a_cluster_that_does_not_answer_is_said_in_one_sentence(console, tmp_path):
+def test_a_cluster_that_does_not_answer_is_one_sentence(console, tmp_path):
     path = Path(console.environ["KUBECONFIG"])
     path.write_text(path.read_text().replace(str(console.cluster.server.server_address[1]), str(free_port())))
     code, _, err = console.run("status")
@@ -289,7 +289,7 @@ def test_a_cluster_that_does_not_answer_is_said_in_one_sentence(console, tmp_pat
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("values", [{}, {"store.accessMode": "ReadWriteOnce", "store.node": "n1"}], ids=["rwx", "one-node"])
-def test_the_job_that_looks_into_the_store_is_valid_and_as_restricted_as_its_pods(render, version, values):
+def test_the_job_that_lists_the_store_is_valid_and_as_restricted_as_the_serving_pods(render, version, values):
     found = render(**values)
     template = found.of("Deployment", "-serving")["spec"]["template"]
     job = list_job(template, "pynumdraw")
@@ -298,17 +298,17 @@ def test_the_job_that_looks_into_the_store_is_valid_and_as_restricted_as_its_pod
     assert spec["securityContext"] == template["spec"]["securityContext"] and spec.get("nodeSelector") == template["spec"].get(
         "nodeSelector"
     )
-    (looks,) = spec["containers"]
-    assert looks["securityContext"] == fetch["securityContext"] and looks["image"] == fetch["image"]
-    assert looks["args"] == ["--store=/store", "--name=digits"]
-    assert looks["volumeMounts"] == [{"name": "store", "mountPath": "/store", "readOnly": True}]
+    (lists,) = spec["containers"]
+    assert lists["securityContext"] == fetch["securityContext"] and lists["image"] == fetch["image"]
+    assert lists["args"] == ["--store=/store", "--name=digits"]
+    assert lists["volumeMounts"] == [{"name": "store", "mountPath": "/store", "readOnly": True}]
     assert [volume["name"] for volume in spec["volumes"]] == ["store"]
     deny = found.of("NetworkPolicy", "-deny")["spec"]["podSelector"]["matchLabels"]
     assert deny.items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] not in ("gateway", "serving", "trainer")
 
 
-def test_where_the_server_polls_the_store_there_is_nothing_to_upgrade(render):
+def test_upgrade_is_refused_where_the_server_polls_the_store(render):
     template = render(**{"model.policy": "latest"}).of("Deployment", "-serving")["spec"]["template"]
     with pytest.raises(Refused, match=r"model\.policy is latest"):
         list_job(template, "pynumdraw")

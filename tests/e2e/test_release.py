@@ -217,7 +217,7 @@ def test_an_upgrade_moves_every_user_to_the_new_version(release, under_load, rep
     assert "version 2 is served" in done.stdout
     settled(under_load, 2)
     status = release.run(release.documented("status")).stdout
-    assert "The roll is complete." in status and "version 2 is wanted" in status
+    assert "The rollout is complete." in status and "version 2 is wanted" in status
     assert set(tally(under_load.outcomes, begin, time.monotonic()).versions) == {1, 2}
     report.remarks.append(f"3 pods in {seconds:.0f} s")
     assert seconds <= UPGRADE_S
