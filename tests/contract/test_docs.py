@@ -1,6 +1,8 @@
 """What the documents name is there: files, make targets, commands, settings, values of the chart, and the errors that they quote."""
 
 import ast
+import errno
+import os
 import re
 import shlex
 import subprocess
@@ -112,7 +114,7 @@ def quotes(path: Path) -> list[str]:
 
 @cache
 def sayings() -> list[re.Pattern[str]]:
-    """A pattern for each text of our programs; what is put into it when the program runs can be anything."""
+    """A pattern for each text of our programs, and for each beginning of one; what is put into it when the program runs can be anything."""
     found = set()
     for name in PROGRAMS[:-1]:
         for source in [ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"):
@@ -121,7 +123,10 @@ def sayings() -> list[re.Pattern[str]]:
                     found.add(re.escape(node.value))
                 elif isinstance(node, ast.JoinedStr):
                     parts = [f"({re.escape(part.value)})" if isinstance(part, ast.Constant) else ".+?" for part in node.values]
-                    found.add("".join(parts))
+                    found |= {"".join(parts[: end + 1]) for end, part in enumerate(parts) if part != ".+?"}
+    for text in re.findall(r'echo "([^"\n]+)"', (ROOT / "Makefile").read_text()):
+        found.add(re.escape(text.partition("$$")[0]))
+    found |= {re.escape(os.strerror(number)) for number in errno.errorcode}
     texts = [ROOT / "web", ROOT / "helm" / "pynumdraw" / "templates"]
     for each in (each for folder in texts for each in folder.rglob("*.*")):
         found |= {re.escape(text) for text in re.findall(r'"([^"\n]{12,})"', each.read_text(errors="replace"))}
