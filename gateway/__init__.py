@@ -1,4 +1,1 @@
-"""The gateway: canvas JSON in, a calibrated answer out. Flask, gRPC to TensorFlow Serving, and no TensorFlow.
-
-Imports point one way: __main__ → app → routes → drawing, serving, telemetry, page → settings, errors.
-"""
+"""The gateway: takes a drawing as JSON, asks TensorFlow Serving over gRPC, and answers with a digit and a calibrated confidence."""

@@ -128,14 +128,14 @@ class Server(BaseApplication):
     def load(self) -> Any:
         """The application; gunicorn calls this in the worker process."""
         from gateway.app import create_app
-        from gateway.serving import Serving
+        from gateway.serving import ServingClient
         from gateway.telemetry import Telemetry
 
         _return_freed_memory()
         telemetry = Telemetry()
         if self.settings.metrics_port:
             telemetry.serve(self.settings.host, self.settings.metrics_port)
-        return create_app(self.settings, Serving(self.settings), telemetry, _draining)
+        return create_app(self.settings, ServingClient(self.settings), telemetry, _draining)
 
 
 def _return_freed_memory() -> None:

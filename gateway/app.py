@@ -1,4 +1,4 @@
-"""The Flask application, made of its parts: settings and a predictor in, a WSGI application out."""
+"""The Flask application, put together: settings and a predictor in, a WSGI application out."""
 
 import logging
 import re
@@ -15,18 +15,18 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.errors import GatewayError
 from gateway.page import read_page
-from gateway.routes import routes
+from gateway.routes import Handlers
 from gateway.serving import Predictor
 from gateway.settings import Settings
 from gateway.telemetry import Telemetry
-from gateway.turns import App, Turns
+from gateway.turns import App, TurnMiddleware, Turns
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
 _HEADERS = [("Content-Security-Policy", _POLICY), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET = ("/healthz", "/readyz")  # asked every few seconds by every probe
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # 64: arbitrary, a UUID has 36
+_PROBE_PATHS = ("/healthz", "/readyz")  # requested every few seconds by every probe, so logged at debug level
 
 _log = logging.getLogger("gateway.request")
 
@@ -36,78 +36,90 @@ def create_app(
 ) -> Flask:
     """The gateway as a WSGI application.
 
-    draining: once set, /readyz says that this gateway takes no new requests. web: the folder of the page.
+    draining: once set, /readyz answers that this gateway takes no new requests. web: the folder of the page.
     """
     app = Flask("gateway", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False  # a redirect would name the host that a proxy hides
-    told, turns = telemetry or Telemetry(), Turns()
-    app.register_blueprint(routes(settings, predictor, told, read_page(web), draining or threading.Event(), turns))
-    _watch(app, told)
-    _say_errors(app)
-    app.wsgi_app = turns.taken_by(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    if base := settings.base_path.rstrip("/"):
-        app.wsgi_app = _Under(base, app.wsgi_app)  # type: ignore[method-assign]
+    telemetry, turns = telemetry or Telemetry(), Turns()
+    handlers = Handlers(settings, predictor, telemetry, read_page(web), draining or threading.Event(), turns)
+    app.register_blueprint(handlers.blueprint())
+    register_hooks(app, telemetry)
+    register_error_handlers(app)
+    app.wsgi_app = TurnMiddleware(turns, app.wsgi_app)  # type: ignore[method-assign]
+    if prefix := settings.base_path.rstrip("/"):
+        app.wsgi_app = PrefixMiddleware(prefix, app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 
-def _watch(app: Flask, telemetry: Telemetry) -> None:
-    """Give every request an id, every answer its headers, and tell of both."""
+def register_hooks(app: Flask, telemetry: Telemetry) -> None:
+    """Give every request an id and every response its headers; count and log each request."""
+    hooks = _Hooks(telemetry)
+    app.before_request(hooks.begin)
+    app.after_request(hooks.end)
 
-    @app.before_request
-    def begin() -> None:
-        told = g._get_current_object()  # the real one: each look through the proxy costs two microseconds
-        told.began = time.perf_counter()
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        told.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        told.version = told.reason = told.detail = None
-        telemetry.began()
 
-    @app.after_request
-    def end(response: Response) -> Response:
-        told, asked = g._get_current_object(), request._get_current_object()  # type: ignore[attr-defined]
-        response.headers.extend([*_HEADERS, ("X-Request-ID", told.request_id)])
+class _Hooks:
+    """What happens before and after every request."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def begin(self) -> None:
+        context = g._get_current_object()  # the object itself: each access through Flask's proxy costs two microseconds
+        context.started_at = time.perf_counter()
+        sent_id = request.environ.get("HTTP_X_REQUEST_ID", "")
+        context.request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
+        context.version = context.reason = context.detail = None
+        self._telemetry.request_started()
+
+    def end(self, response: Response) -> Response:
+        context, current = g._get_current_object(), request._get_current_object()  # type: ignore[attr-defined]
+        response.headers.extend([*_HEADERS, ("X-Request-ID", context.request_id)])
         response.headers.setdefault("Cache-Control", "no-store")
-        seconds, status = time.perf_counter() - told.began, response.status_code
-        route = asked.url_rule.rule if asked.url_rule else "none"
-        telemetry.ended(route, asked.method, status, told.version, seconds)
-        level = logging.DEBUG if asked.path in _QUIET else logging.WARNING if status >= 500 else logging.INFO
+        seconds, status = time.perf_counter() - context.started_at, response.status_code
+        route = current.url_rule.rule if current.url_rule else "none"
+        self._telemetry.request_ended(route, current.method, status, context.version, seconds)
+        level = logging.DEBUG if current.path in _PROBE_PATHS else logging.WARNING if status >= 500 else logging.INFO
         if _log.isEnabledFor(level):
             fields = {
-                "request_id": told.request_id,
-                "method": asked.method,
-                "path": asked.path[:200],
+                "request_id": context.request_id,
+                "method": current.method,
+                "path": current.path[:200],  # arbitrary, our longest path is shorter
                 "status": status,
                 "latency_ms": round(seconds * 1000, 3),
-                "model_version": told.version,
-                "reason": told.reason,
+                "model_version": context.version,
+                "reason": context.reason,
             }
-            _log.log(level, "request", extra={"fields": {**fields, "detail": told.detail} if told.detail else fields})
+            _log.log(level, "request", extra={"fields": {**fields, "detail": context.detail} if context.detail else fields})
         return response
 
 
-def _say_errors(app: Flask) -> None:
-    """Every error is JSON with the status that it has on the wire."""
-
-    @app.errorhandler(GatewayError)
-    def ours(error: GatewayError) -> Response:
-        g.detail = error.detail
-        return _error(error.status, error.code, str(error), error.retry_after_s)
-
-    @app.errorhandler(HTTPException)
-    def of_http(error: HTTPException) -> Response:
-        status = HTTPStatus(error.code or 500)
-        response = _error(status, status.name.lower(), error.description or status.phrase)
-        response.headers.extend([(name, value) for name, value in error.get_headers() if name == "Allow"])
-        return response
-
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> Response:
-        _log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": g.request_id}})
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong in the gateway; its log has the request id")
+def register_error_handlers(app: Flask) -> None:
+    """Answer every error in JSON, with the status that the response has."""
+    app.register_error_handler(GatewayError, _answer_gateway_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unexpected_error)
 
 
-def _error(status: HTTPStatus, code: str, message: str, retry_after_s: int | None = None) -> Response:
+def _answer_gateway_error(error: GatewayError) -> Response:
+    g.detail = error.detail
+    return _error_response(error.status, error.code, str(error), error.retry_after_s)
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    response = _error_response(status, status.name.lower(), error.description or status.phrase)
+    response.headers.extend([(name, value) for name, value in error.get_headers() if name == "Allow"])
+    return response
+
+
+def _answer_unexpected_error(error: Exception) -> Response:
+    _log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": g.request_id}})
+    return _error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong in the gateway; its log has the request id")
+
+
+def _error_response(status: HTTPStatus, code: str, message: str, retry_after_s: int | None = None) -> Response:
     g.reason = code
     response = jsonify(error={"code": code, "message": message, "request_id": g.request_id})
     response.status_code = status
@@ -116,18 +128,18 @@ def _error(status: HTTPStatus, code: str, message: str, retry_after_s: int | Non
     return response
 
 
-class _Under:
-    """The application under a path that a proxy passes on. The path without its last slash leads to the one with it."""
+class PrefixMiddleware:
+    """A WSGI application under a path prefix that a proxy passes on. The prefix without a slash at its end redirects to the one with it."""
 
-    def __init__(self, base: str, app: App) -> None:
-        self._base, self._app = base, app
+    def __init__(self, prefix: str, app: App) -> None:
+        self._prefix, self._app = prefix, app
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path == self._base:
+        if path == self._prefix:
             start_response("308 Permanent Redirect", [("Location", f"{path.rpartition('/')[2]}/"), ("Content-Length", "0")])
             return []
-        if path.startswith(f"{self._base}/"):
-            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._base
-            environ["PATH_INFO"] = path[len(self._base) :]
+        if path.startswith(f"{self._prefix}/"):
+            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._prefix
+            environ["PATH_INFO"] = path[len(self._prefix) :]
         return self._app(environ, start_response)

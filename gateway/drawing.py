@@ -1,7 +1,7 @@
-"""A request's body to a drawing: strokes, a PNG picture, or the original demo's list of greys. Everything is checked here.
+"""A request's body to a drawing: strokes, a PNG picture, or the original demo's list of greys. All checks of the body are here.
 
-Whatever the bytes are, only GatewayError leaves this module. What a body may hold is told in openapi.json; unknown fields are ignored,
-so that a newer page works with an older gateway.
+Functions here raise only GatewayError, whatever the bytes are. openapi.json describes the body. Unknown fields are ignored, so that a
+newer page works with an older gateway.
 """
 
 import binascii
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
@@ -23,91 +23,101 @@ from PIL.PngImagePlugin import PngImageFile
 from gateway.errors import DrawingTooLarge, InvalidDrawing, UnsupportedContent
 from pynumdraw import ink
 
+# The limits are arbitrary: far above what a person draws, low enough to bound the work of one request.
 MAX_CANVAS_PX = 10_000
 MAX_STROKES = 1_000
 MAX_POINTS = 20_000
 MAX_PICTURE_SIDE_PX = 4_096
 MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
-LARGE_BYTES = 64 * 1024  # of a body that takes milliseconds to read
+LARGE_BYTES = 64 * 1024  # bodies above this take milliseconds to parse
 
 _PNG_URL = "data:image/png;base64,"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_LEAST_GREY = 32  # of 255: what is lighter is paper; arbitrary, a line that people call grey has 60 and more
-_BAND_ROWS = 128  # of a picture at a time, so that what it takes to convert them stays small
-_one_at_a_time = threading.RLock()  # large bodies and pictures: reading takes ten times their size, and runs one at a time anyway
+_MIN_INK_GREY = 32  # of 255, anything lighter is paper; arbitrary, a line that people call grey has 60 or more
+_BAND_ROWS = 128  # rows converted at a time; arbitrary, keeps the memory for a conversion small
+_large_body_lock = threading.RLock()  # parsing a large body or picture takes ten times its size of memory, so one at a time
 
 
 @dataclass(frozen=True)
 class Strokes:
-    """What a pen drew on a canvas. strokes: the parts on the canvas, each float64[n, 2], in canvas px. pen: the line's width or None."""
+    """Strokes on a canvas. strokes: clipped to the canvas, each float64[n, 2] in canvas px. pen: width of the line, px, or None."""
 
     width: float
     height: float
     strokes: list[np.ndarray]
     pen: float | None = None
-    wants_frame: bool = False
 
-    def lack(self) -> str | None:
-        """ "blank" or "faint" where there is too little ink to ask a model, else None."""
-        return ink.too_little_ink(self.strokes, self.width, self.height, self.pen)
+    def ink_problem(self) -> str | None:
+        """ "blank" or "faint" where the drawing has too little ink to be read, else None."""
+        return ink.ink_problem(self.strokes, self.width, self.height, self.pen)
 
     def frame(self) -> np.ndarray:
-        """uint8[28, 28], 0 paper, 255 ink."""
-        return ink.rasterise(self.strokes, self.width, self.height)
+        """The frame for the model: uint8[28, 28], 0 paper, 255 ink."""
+        return ink.rasterise(self.strokes)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of ink: uint8[height, width], 0 paper, 255 ink."""
+    """A picture. ink: uint8[height, width], 0 paper, 255 ink."""
 
     ink: np.ndarray
-    wants_frame: bool = False
 
-    def lack(self) -> str | None:
-        """ "blank" or "faint" where there is too little ink to ask a model, else None."""
+    def ink_problem(self) -> str | None:
+        """ "blank" or "faint" where the drawing has too little ink to be read, else None."""
         box = ink.ink_box(self.ink)
         if box is None:
             return "faint" if self.ink.any() else "blank"
         top, bottom, left, right = box
-        least = (ink.FAINT_EXTENT + ink.DEFAULT_PEN) * min(self.ink.shape)  # the line's width counts here, as it does not among strokes
-        return "faint" if max(bottom - top, right - left) < least else None
+        min_extent = (ink.FAINT_EXTENT + ink.DEFAULT_PEN) * min(self.ink.shape)  # unlike strokes, a box of ink includes the line's width
+        return "faint" if max(bottom - top, right - left) < min_extent else None
 
     def frame(self) -> np.ndarray:
-        """uint8[28, 28], 0 paper, 255 ink."""
+        """The frame for the model: uint8[28, 28], 0 paper, 255 ink."""
         return ink.frame_from_picture(self.ink)
 
 
 Drawing = Strokes | Picture
 
 
-def parse_drawing(body: bytes, content_type: str | None) -> Drawing:
-    """The drawing in a canvas JSON. Raises InvalidDrawing, DrawingTooLarge, UnsupportedContent."""
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedContent(f"Content-Type: found {_shown(content_type)}, wanted application/json")
-    with _room_for(body):
-        fields = _object(body)
+class DrawingRequest(NamedTuple):
+    """A drawing, and whether its answer is to show the frame."""
+
+    drawing: Drawing
+    wants_frame: bool
+
+
+def parse_request(body: bytes, content_type: str | None) -> DrawingRequest:
+    """The drawing and the options in a canvas JSON. Raises InvalidDrawing, DrawingTooLarge, UnsupportedContent."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedContent(f"Content-Type: found {_shorten(content_type)}, wanted application/json")
+    with _lock_if_large(body):
+        fields = _json_object(body)
         wants_frame = fields.get("frame", False)
         if not isinstance(wants_frame, bool):
             _refuse("frame", wants_frame, "true or false")
-        if ("strokes" in fields) == ("image" in fields):
-            raise InvalidDrawing(f"body: found {'both' if 'image' in fields else 'neither'} of strokes and image, wanted one of them")
-        if "image" in fields:
-            return Picture(_picture(fields["image"]), wants_frame)
-        width, height = (_number(fields, name, 1, MAX_CANVAS_PX) for name in ("width", "height"))
-        pen = _number(fields, "pen", 0, max(width, height)) if "pen" in fields else None
-        if pen == 0:
-            _refuse("pen", pen, "more than 0")
-        return Strokes(width, height, _strokes(fields["strokes"], width, height), pen, wants_frame)
+        return DrawingRequest(_drawing(fields), wants_frame)
+
+
+def _drawing(fields: dict[str, Any]) -> Drawing:
+    if ("strokes" in fields) == ("image" in fields):
+        raise InvalidDrawing(f"body: found {'both' if 'image' in fields else 'neither'} of strokes and image, wanted one of them")
+    if "image" in fields:
+        return Picture(_picture(fields["image"]))
+    width, height = (_number(fields, name, 1, MAX_CANVAS_PX) for name in ("width", "height"))
+    pen = _number(fields, "pen", 0, max(width, height)) if "pen" in fields else None
+    if pen == 0:
+        _refuse("pen", pen, "more than 0")
+    return Strokes(width, height, _clipped_strokes(fields["strokes"], width, height), pen)
 
 
 def parse_new_data(body: bytes) -> Picture:
-    """The picture in a body of the original demo: `{"new_data": [greys 0..1, row by row, white on black]}` of a square canvas.
+    """The picture in the original demo's body, `{"new_data": [greys 0..1, row by row, white on black]}` of a square canvas.
 
     Raises InvalidDrawing, DrawingTooLarge.
     """
-    with _room_for(body):
-        greys = _object(body).get("new_data")
+    with _lock_if_large(body):
+        greys = _json_object(body).get("new_data")
         if type(greys) is not list:
             _refuse("new_data", greys, "an array of numbers from 0 to 1")
         if len(greys) > MAX_PICTURE_PX:
@@ -115,18 +125,19 @@ def parse_new_data(body: bytes) -> Picture:
         side = math.isqrt(len(greys))
         if side == 0 or side * side != len(greys):
             raise InvalidDrawing(f"new_data: found {len(greys)} numbers, wanted those of a square canvas (such as 250000)")
-        values = _array(greys)
+        values = _float_array(greys)
         if values is None or not ((values >= 0) & (values <= 1)).all():
-            at = next(k for k, value in enumerate(greys) if not _is_number(value, 0, 1))
-            _refuse(f"new_data[{at}]", greys[at], "a number from 0 to 1")
+            index = next(k for k, value in enumerate(greys) if not _is_number(value, 0, 1))
+            _refuse(f"new_data[{index}]", greys[index], "a number from 0 to 1")
         return Picture(np.rint(values * 255).astype(np.uint8).reshape(side, side))
 
 
-def _room_for(body: bytes) -> AbstractContextManager[Any]:
-    return _one_at_a_time if len(body) > LARGE_BYTES else nullcontext()
+def _lock_if_large(body: bytes) -> AbstractContextManager[Any]:
+    """A lock that lets one large body at a time be parsed; small bodies need none."""
+    return _large_body_lock if len(body) > LARGE_BYTES else nullcontext()
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body."""
     try:
         value = _decoder.decode(body.decode())
@@ -136,7 +147,7 @@ def _object(body: bytes) -> dict[str, Any]:
         raise InvalidDrawing(f"body: wanted JSON, found at line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
     except RecursionError as exc:
         raise InvalidDrawing("body: found arrays or objects nested too deeply, wanted three levels of strokes") from exc
-    except ValueError as exc:  # a whole number of thousands of digits
+    except ValueError as exc:  # an integer of thousands of digits
         raise InvalidDrawing("body: found a number with too many digits, wanted JSON numbers") from exc
     if not isinstance(value, dict):
         _refuse("body", value, "a JSON object")
@@ -159,8 +170,11 @@ def _number(fields: dict[str, Any], name: str, low: float, high: float) -> float
     return float(value)
 
 
-def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
-    """The parts on the canvas, float64[n, 2] each. Every number is checked: all in one go, and only where that fails one by one."""
+def _clipped_strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
+    """The strokes clipped to the canvas, each float64[n, 2].
+
+    All numbers are checked at once in an array, which is fast; only where that fails are they checked one by one, to name the first.
+    """
     if type(strokes) is not list:
         _refuse("strokes", strokes, "an array of strokes")
     if len(strokes) > MAX_STROKES:
@@ -173,10 +187,10 @@ def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
     points = list(chain.from_iterable(strokes))
     if not points:
         return []
-    sizes = set(map(len, points)) if set(map(type, points)) == {list} else set()
-    if sizes == {2, 3}:
-        points, sizes = [(*point, 0)[:3] for point in points], {3}
-    table = _array(list(chain.from_iterable(points))) if sizes in ({2}, {3}) else None
+    lengths = set(map(len, points)) if set(map(type, points)) == {list} else set()
+    if lengths == {2, 3}:
+        points, lengths = [(*point, 0)[:3] for point in points], {3}
+    table = _float_array(list(chain.from_iterable(points))) if lengths in ({2}, {3}) else None
     if table is None:
         _refuse_points(strokes, width, height)
     table = table.reshape(len(points), -1)  # (point, x y t?)
@@ -184,12 +198,12 @@ def _strokes(strokes: Any, width: float, height: float) -> list[np.ndarray]:
     if not ((xy >= -size) & (xy <= 2 * size)).all() or not (table[:, 2:] >= 0).all() or not np.isfinite(table).all():
         _refuse_points(strokes, width, height)
     parts = [xy[begin:end] for begin, end in pairwise(ends) if end > begin]
-    inside = bool(((xy >= 0) & (xy <= size)).all())
-    return parts if inside else ink.strokes_inside(parts, width, height)
+    is_inside = bool(((xy >= 0) & (xy <= size)).all())
+    return parts if is_inside else ink.clip_strokes(parts, width, height)
 
 
 def _refuse_points(strokes: list[Any], width: float, height: float) -> NoReturn:
-    """Name the first thing among the strokes that is not as it must be."""
+    """Refuse the strokes, naming the first invalid value."""
     for i, stroke in enumerate(strokes):
         if type(stroke) is not list:
             _refuse(f"strokes[{i}]", stroke, "an array of points")
@@ -208,8 +222,8 @@ def _is_number(value: Any, low: float, high: float) -> bool:
     return type(value) in (int, float) and low <= value <= high
 
 
-def _array(values: Sequence[Any]) -> np.ndarray | None:
-    """JSON numbers as float64, None where one of them is no number (a bool, a string) or too large for a float."""
+def _float_array(values: Sequence[Any]) -> np.ndarray | None:
+    """JSON numbers as float64[n]; None where a value is not a number (a bool, a string) or too large for a float."""
     if not set(map(type, values)) <= {int, float}:
         return None
     try:
@@ -219,7 +233,7 @@ def _array(values: Sequence[Any]) -> np.ndarray | None:
 
 
 def _picture(url: Any) -> np.ndarray:
-    """The ink in a PNG's data URL, over white paper: uint8[height, width], 0 paper, 255 ink."""
+    """The ink of a PNG in a data URL: uint8[height, width], 0 paper, 255 ink; transparency lies over white paper."""
     if type(url) is not str or not url.startswith(_PNG_URL):
         _refuse("image", url, f"a data URL that begins with {_PNG_URL}")
     try:
@@ -233,42 +247,42 @@ def _picture(url: Any) -> np.ndarray:
         raise InvalidDrawing(f"image: found a PNG of {width}x{height} px, wanted 1 px or more a side")
     if max(width, height) > MAX_PICTURE_SIDE_PX or width * height > MAX_PICTURE_PX:  # before a byte of it is decoded
         raise DrawingTooLarge(f"image: found {width}x{height} px, wanted at most {MAX_PICTURE_SIDE_PX} a side and {MAX_PICTURE_PX} in all")
-    with _one_at_a_time:
+    with _large_body_lock:
         try:
-            return _without_paper(_ink_of(PngImageFile(io.BytesIO(data))))
-        except Exception as exc:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error … for a PNG that is not whole
-            raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted a whole one") from exc
+            return _subtract_paper(_inverted_grey(PngImageFile(io.BytesIO(data))))
+        except Exception as exc:  # for a damaged PNG Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error …
+            raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted an undamaged one") from exc
 
 
-def _ink_of(image: PngImageFile) -> np.ndarray:
-    """255 less the grey of a PNG of any mode, over white: uint8[height, width]."""
-    held = np.empty((image.height, image.width), np.uint8)
+def _inverted_grey(image: PngImageFile) -> np.ndarray:
+    """255 minus the grey of a PNG of any mode over white: uint8[height, width]."""
+    inverted = np.empty((image.height, image.width), np.uint8)
     for top in range(0, image.height, _BAND_ROWS):
         band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
-        if band.mode.startswith("I"):  # 16 bit: Pillow's own conversion cuts instead of scaling
+        if band.mode.startswith("I"):  # 16 bit: Pillow's own conversion clips to 255 instead of scaling
             deep = np.asarray(band)
-            held[top : top + _BAND_ROWS] = np.where(deep == band.info.get("transparency", -1), 0, 255 - (deep >> 8))
+            inverted[top : top + _BAND_ROWS] = np.where(deep == band.info.get("transparency", -1), 0, 255 - (deep >> 8))
         else:
-            opened = band.convert("RGBA") if band.mode == "P" else band  # a palette's transparency is lost on the direct way
-            grey, alpha = np.moveaxis(np.asarray(opened.convert("LA")), 2, 0)
-            held[top : top + _BAND_ROWS] = (255 - grey.astype(np.uint16)) * alpha // 255
-    return held
+            coloured = band.convert("RGBA") if band.mode == "P" else band  # converting "P" to "LA" directly loses the transparency
+            grey, alpha = np.moveaxis(np.asarray(coloured.convert("LA")), 2, 0)
+            inverted[top : top + _BAND_ROWS] = (255 - grey.astype(np.uint16)) * alpha // 255
+    return inverted
 
 
-def _without_paper(held: np.ndarray) -> np.ndarray:
-    """The same picture with all paper 0: the lightest grey, up to the middle, is the paper's."""
-    paper = min(int(held.min()), 127)
+def _subtract_paper(inverted: np.ndarray) -> np.ndarray:
+    """The same picture with 0 for paper. The paper's grey is the lightest one, but no darker than the middle grey."""
+    paper = min(int(inverted.min()), 127)
     levels = np.maximum(np.arange(256) - paper, 0) * 255 // (255 - paper)
-    levels[levels < _LEAST_GREY] = 0
-    return levels.astype(np.uint8)[held]
+    levels[levels < _MIN_INK_GREY] = 0
+    return levels.astype(np.uint8)[inverted]
 
 
 def _refuse(field: str, found: Any, wanted: str) -> NoReturn:
-    raise InvalidDrawing(f"{field}: found {_shown(found)}, wanted {wanted}")
+    raise InvalidDrawing(f"{field}: found {_shorten(found)}, wanted {wanted}")
 
 
-def _shown(value: Any) -> str:
-    """A value of the body as a message may show it: short, whatever was sent."""
+def _shorten(value: Any) -> str:
+    """A value of the body for a message, at most 40 characters."""
     if isinstance(value, list):
         return f"an array of {len(value)}"
     if isinstance(value, dict):

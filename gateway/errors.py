@@ -1,25 +1,25 @@
-"""What can go wrong with a request, each as the HTTP status and the code that the caller sees.
+"""The gateway's errors, each with the HTTP status and the code that the caller gets.
 
     GatewayError
-    ├── InvalidDrawing        400  what was sent is not a drawing
-    ├── VersionNotServed      404  no model server has the version asked for
-    ├── DrawingTooLarge       413  more than one request may hold
-    ├── UnsupportedContent    415  neither JSON nor said to be
-    ├── Busy                  429  as many predictions in flight as are allowed
-    ├── BadModelReply         502  the model server's reply is not one of our model's
+    ├── InvalidDrawing        400  the body is not a drawing
+    ├── VersionNotServed      404  no model server has the requested version
+    ├── DrawingTooLarge       413  the body, the strokes or the picture exceed a limit
+    ├── UnsupportedContent    415  the content type is not JSON
+    ├── Busy                  429  the limit of predictions in flight is reached
+    ├── BadModelReply         502  the model server's reply does not fit our model
     ├── ServingUnavailable    503  no model server takes the request
-    └── ServingTimeout        504  no reply within the time given
+    └── ServingTimeout        504  the model server did not reply in time
 
-Foreign errors (grpc, json, Pillow) become one of these where they enter, with `raise … from`.
+Errors of grpc, json and Pillow are translated to one of these where they occur, with `raise … from`.
 """
 
 from http import HTTPStatus
 
-RETRY_AFTER_S = 1  # for what may be over soon: a model server that restarts takes about a second
+RETRY_AFTER_S = 1  # a model server takes about a second to restart
 
 
 class GatewayError(Exception):
-    """A request that brings no answer. The text is for the caller; `detail` is for the log alone."""
+    """A request failed. The message is for the caller, `detail` for the log only."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal"
@@ -31,21 +31,21 @@ class GatewayError(Exception):
 
 
 class InvalidDrawing(GatewayError):
-    """What was sent is not a drawing: names the field, the value found and the value wanted."""
+    """The body is not a drawing; the message names the field, the value found and the value wanted."""
 
     status = HTTPStatus.BAD_REQUEST
     code = "invalid_drawing"
 
 
 class VersionNotServed(GatewayError):
-    """No model server has the version that was asked for."""
+    """No model server has the requested version."""
 
     status = HTTPStatus.NOT_FOUND
     code = "version_not_served"
 
 
 class DrawingTooLarge(GatewayError):
-    """More bytes, points or pixels than one request may hold."""
+    """The request has more bytes, points or pixels than allowed."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "drawing_too_large"
@@ -59,7 +59,7 @@ class UnsupportedContent(GatewayError):
 
 
 class Busy(GatewayError):
-    """As many predictions are in flight as this gateway allows."""
+    """The limit of predictions in flight is reached."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "busy"
@@ -67,14 +67,14 @@ class Busy(GatewayError):
 
 
 class BadModelReply(GatewayError):
-    """The model server replied, but not as our model does; no digit is made of it."""
+    """The model server's reply does not fit our model, so no digit is read from it."""
 
     status = HTTPStatus.BAD_GATEWAY
     code = "bad_model_reply"
 
 
 class ServingUnavailable(GatewayError):
-    """No model server takes the request: none is there, or none has a version of the model."""
+    """No model server takes the request: none is reachable, or none has a version of the model."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "model_unavailable"
@@ -82,7 +82,7 @@ class ServingUnavailable(GatewayError):
 
 
 class ServingTimeout(GatewayError):
-    """The model server did not reply within the time given."""
+    """The model server did not reply in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "model_timeout"

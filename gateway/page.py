@@ -1,8 +1,8 @@
-"""The page: the files of web/, held in memory, under a path that names their content.
+"""The page: the files of web/, kept in memory and served under a path with a hash of their content.
 
-All files share one hash in their path, so an ES module's relative import finds its neighbours of the same build, and every file may be
-cached for ever. index.html alone is asked for anew each time; where it says `{{static}}` it gets that path, relative, so that the page
-works under any sub-path.
+All files share one hash in their path, so relative imports of ES modules stay within one build, and browsers may cache every file for
+ever. Only index.html is not cached. Its placeholder `{{static}}` is replaced with the path of the files, relative, so that the page works
+under any path prefix.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 PLACEHOLDER = "{{static}}"
 INDEX = "index.html"
 
-_TYPES = {  # the rest is told by the system's table, which says strange things of .js on some machines
+_TYPES = {  # other types come from the system's table, which is wrong about .js on some machines
     ".js": "text/javascript; charset=utf-8",
     ".mjs": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -27,7 +27,7 @@ _TYPES = {  # the rest is told by the system's table, which says strange things 
 
 @dataclass(frozen=True)
 class Page:
-    """hash: names the content of all files. index: the page itself. files: path below web/ → (content type, content)."""
+    """hash: of the content of all files. index: index.html. files: path below web/ → (content type, content)."""
 
     hash: str
     index: bytes
@@ -35,11 +35,11 @@ class Page:
 
 
 def read_page(folder: Path) -> Page:
-    """The page in a folder. Raises FileNotFoundError without an index.html, ValueError where that does not say `{{static}}`."""
+    """The page in a folder. Raises FileNotFoundError without an index.html, ValueError where it has no placeholder `{{static}}`."""
     paths = sorted(
         path for path in folder.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    files = {path.relative_to(folder).as_posix(): (_type(path), path.read_bytes()) for path in paths}
+    files = {path.relative_to(folder).as_posix(): (_content_type(path), path.read_bytes()) for path in paths}
     if INDEX not in files:
         raise FileNotFoundError(f"{folder / INDEX}: there is no page")
     digest = hashlib.sha256()
@@ -48,9 +48,9 @@ def read_page(folder: Path) -> Page:
     index = files.pop(INDEX)[1].decode()
     if PLACEHOLDER not in index:
         raise ValueError(f"{folder / INDEX}: wanted {PLACEHOLDER} where the page names its files")
-    short = digest.hexdigest()[:12]
-    return Page(short, index.replace(PLACEHOLDER, f"static/{short}").encode(), files)
+    build = digest.hexdigest()[:12]  # 48 bits: two builds with the same hash do not happen
+    return Page(build, index.replace(PLACEHOLDER, f"static/{build}").encode(), files)
 
 
-def _type(path: Path) -> str:
+def _content_type(path: Path) -> str:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -1,180 +1,163 @@
-"""The gateway's paths. A drawing's way is here in full: parse, look whether there is ink, rasterise, ask, say."""
+"""The gateway's paths. Each handler reads the request, calls one function and writes the response.
+
+A drawing's way: `Handlers.predict` → `drawing.parse_request` → `recognise.recognise` → the response.
+"""
 
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from flask import Blueprint, Response, abort, g, jsonify, request
 
-from gateway.drawing import LARGE_BYTES, Drawing, parse_drawing, parse_new_data
+from gateway.drawing import LARGE_BYTES, parse_new_data, parse_request
 from gateway.errors import DrawingTooLarge, InvalidDrawing
 from gateway.page import Page
-from gateway.serving import Prediction, Predictor
+from gateway.recognise import Answer, recognise, recognise_always
+from gateway.serving import Predictor
 from gateway.settings import Settings
 from gateway.telemetry import WINDOW_S, Telemetry
-from gateway.turns import Turns
+from gateway.turns import TurnPredictor, Turns
 from pynumdraw import __version__
 
 OPENAPI = Path(__file__).with_name("openapi.json")
-FOR_EVER = "public, max-age=31536000, immutable"
+CACHE_FOR_EVER = "public, max-age=31536000, immutable"
 Parsed = TypeVar("Parsed")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_EMPTY_FRAME = np.zeros((28, 28), np.uint8)
 
 
-def routes(
-    settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event, turns: Turns
-) -> Blueprint:
-    """All paths of the gateway as a blueprint. What waits, for the sender or for the model, steps aside meanwhile."""
-    paths = Blueprint("gateway", __name__)
-    openapi = json.loads(OPENAPI.read_text())
-    openapi["info"]["version"], openapi["servers"] = __version__, [{"url": settings.base_path}]
+class Handlers:
+    """The handlers of all paths, and what they need."""
 
-    @paths.post("/api/v1/predict")
-    def predict() -> Response:
-        kind = request.content_type
-        drawing = _read(lambda body: parse_drawing(body, kind))
-        answer = _answer(drawing, drawing.wants_frame or _flag("frame"))
-        return Response(_encode(answer), mimetype="application/json")
+    def __init__(
+        self, settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event, turns: Turns
+    ) -> None:
+        self._settings, self._telemetry, self._page, self._draining, self._turns = settings, telemetry, page, draining, turns
+        self._predictor = TurnPredictor(turns, predictor)
+        self._openapi = json.loads(OPENAPI.read_text())
+        self._openapi["info"]["version"], self._openapi["servers"] = __version__, [{"url": settings.base_path}]
 
-    @paths.post("/predict_number/")
-    def predict_number() -> Response:
-        """The original demo's: always a digit, "0" as its confidence where the page's answer would have none."""
-        drawing = _read(parse_new_data)
-        prediction = _ask(drawing.frame())
-        answer = _said(drawing.lack()) if drawing.lack() else _judged(prediction)
-        _note(answer)
-        return jsonify(
-            predicted_number=int(np.argmax(prediction.probabilities)),
-            confidence=str(int(100 * (answer["confidence"] or 0))),
-            model_version=str(prediction.version),
-        )
+    def blueprint(self) -> Blueprint:
+        """Which path and method calls which handler."""
+        paths = Blueprint("gateway", __name__)
+        for rule, handler, method in (
+            ("/api/v1/predict", self.predict, "POST"),
+            ("/api/v1/versions", self.versions, "GET"),
+            ("/api/v1/card", self.card, "GET"),
+            ("/api/v1/openapi.json", self.openapi, "GET"),
+            ("/predict_number/", self.predict_number, "POST"),
+            ("/hello/", self.hello, "GET"),
+            ("/healthz", self.healthz, "GET"),
+            ("/readyz", self.readyz, "GET"),
+            ("/", self.index, "GET"),
+            ("/static/<build>/<path:name>", self.static, "GET"),
+        ):
+            paths.add_url_rule(rule, view_func=handler, methods=[method])
+        return paths
 
-    @paths.get("/hello/")
-    def hello() -> str:
+    def predict(self) -> Response:
+        """The answer to a drawing."""
+        drawing, wants_frame = self._read(partial(parse_request, content_type=request.content_type))
+        wants_frame = wants_frame or flag_from_query("frame")
+        answer = recognise(drawing, self._predictor)
+        self._record_answer(answer)
+        model = {"name": self._settings.model_name, "version": answer.version}
+        fields = {**answer.to_json(), "model": model, "request_id": g.request_id}
+        if wants_frame:
+            fields["frame"] = answer.frame.tolist()
+        return Response(_encode(fields), mimetype="application/json")
+
+    def predict_number(self) -> Response:
+        """The original demo's answer: always a digit; its confidence is "0" where `predict` would answer with no digit."""
+        digit, answer = recognise_always(self._read(parse_new_data), self._predictor)
+        self._record_answer(answer)
+        percent = int(100 * (answer.confidence or 0))
+        return jsonify(predicted_number=digit, confidence=str(percent), model_version=str(answer.version))
+
+    def hello(self) -> str:
+        """The original demo's health check."""
         return "hello_world"
 
-    @paths.get("/api/v1/versions")
-    def versions() -> Response:
-        with turns.aside():
-            serving = [vars(row) for row in predictor.versions()]
-        by_version = {str(version): count for version, count in sorted(telemetry.recent_answers().items())}
-        return jsonify(model=settings.model_name, serving=serving, answers={"window_s": WINDOW_S, "by_version": by_version})
+    def versions(self) -> Response:
+        """The versions that the model servers report, and how many drawings each has answered here lately."""
+        serving = [vars(row) for row in self._predictor.versions()]
+        by_version = {str(version): count for version, count in sorted(self._telemetry.recent_answers().items())}
+        return jsonify(model=self._settings.model_name, serving=serving, answers={"window_s": WINDOW_S, "by_version": by_version})
 
-    @paths.get("/api/v1/card")
-    def card() -> Response:
-        wanted = request.args.get("version")
-        if wanted is not None and not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:20]) < 1 << 63):
-            raise InvalidDrawing(f"version: found {json.dumps(wanted[:40])}, wanted a whole number of 1 or more")
-        with turns.aside():
-            found = predictor.card(None if wanted is None else int(wanted))
-        g.version = found.version
-        return jsonify(found.text)
+    def card(self) -> Response:
+        """The model card of a version."""
+        card = self._predictor.card(version_from_query())
+        g.version = card.version
+        return jsonify(card.raw)
 
-    @paths.get("/api/v1/openapi.json")
-    def document() -> Response:
-        return jsonify(openapi)
+    def openapi(self) -> Response:
+        """The description of this API."""
+        return jsonify(self._openapi)
 
-    @paths.get("/healthz")
-    def healthz() -> Response:
+    def healthz(self) -> Response:
+        """The process is alive."""
         return jsonify(status="alive")
 
-    @paths.get("/readyz")
-    def readyz() -> Response:
-        if draining.is_set():
-            abort(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is about to end and takes no new requests")
+    def readyz(self) -> Response:
+        """Whether this gateway takes requests: 503 once it shuts down."""
+        if self._draining.is_set():
+            abort(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is shutting down and takes no new requests")
         return jsonify(status="ready")
 
-    @paths.get("/")
-    def index() -> Response:
-        return Response(page.index, mimetype="text/html", headers={"Cache-Control": "no-cache"})
+    def index(self) -> Response:
+        """The page."""
+        return Response(self._page.index, mimetype="text/html", headers={"Cache-Control": "no-cache"})
 
-    @paths.get("/static/<build>/<path:name>")
-    def static(build: str, name: str) -> Response:
-        """A file of the page. One of another build, as happens while gateways are replaced, is better than none, but is not kept."""
-        if name not in page.files:
+    def static(self, build: str, name: str) -> Response:
+        """A file of the page. A request for another build, as happens while gateways are replaced, gets this build's file, uncached."""
+        if name not in self._page.files:
             abort(HTTPStatus.NOT_FOUND, f"the page has no file {name[:100]}")
-        kind, content = page.files[name]
-        return Response(content, content_type=kind, headers={"Cache-Control": FOR_EVER if build == page.hash else "no-store"})
+        content_type, content = self._page.files[name]
+        cache = CACHE_FOR_EVER if build == self._page.hash else "no-store"
+        return Response(content, content_type=content_type, headers={"Cache-Control": cache})
 
-    def _read(parse: Callable[[bytes], Parsed]) -> Parsed:
-        told, most = request.content_length, settings.max_body_bytes
-        if told is not None and told > most:
-            raise DrawingTooLarge(f"body: found {told} bytes, wanted at most {most}")
-        with turns.aside():
-            whole = told if told is not None else most + 1 if request.environ.get("wsgi.input_terminated") else 0  # chunked: one more tells
-            body = request.environ["wsgi.input"].read(whole)
-            if len(body) > most:
-                raise DrawingTooLarge(f"body: found more than {most} bytes, wanted at most that many")
-            if told is not None and len(body) < told:
-                raise InvalidDrawing(f"body: found {len(body)} bytes before the end, wanted {told} as the Content-Length says")
+    def _read(self, parse: Callable[[bytes], Parsed]) -> Parsed:
+        """The request's body, parsed. Other threads compute while the sender sends, and while a large body is parsed."""
+        with self._turns.released():
+            body = read_body(request.environ, request.content_length, self._settings.max_body_bytes)
             if len(body) > LARGE_BYTES:
                 return parse(body)
         return parse(body)
 
-    def _answer(drawing: Drawing, wants_frame: bool) -> dict[str, Any]:
-        lack = drawing.lack()
-        if lack:
-            frame, answer = _EMPTY_FRAME, _said(lack)
-        else:
-            frame = drawing.frame()
-            answer = _judged(_ask(frame))
-        _note(answer)
-        answer["model"] = {"name": settings.model_name, "version": g.version}
-        answer["request_id"] = g.request_id
-        return {**answer, "frame": frame.tolist()} if wants_frame else answer
-
-    def _ask(frame: np.ndarray) -> Prediction:
-        with turns.aside():
-            (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
-        g.version = prediction.version
-        return prediction
-
-    def _note(answer: dict[str, Any]) -> None:
-        g.reason = answer["reason"]
-        telemetry.answered(answer["digit"], answer["reason"], g.version, answer["confidence"])
-
-    return paths
+    def _record_answer(self, answer: Answer) -> None:
+        g.version, g.reason = answer.version, answer.reason
+        self._telemetry.answered(answer.digit, answer.reason, answer.version, answer.confidence)
 
 
-def _judged(prediction: Prediction) -> dict[str, Any]:
-    """What a prediction says: a digit, one of two digits, or no digit."""
-    probabilities = prediction.probabilities
-    first, second = sorted(range(10), key=probabilities.__getitem__, reverse=True)[:2]
-    confidence = round(probabilities[first], 6)
-    either = confidence <= prediction.card.max_confidence and probabilities[first] + probabilities[second] >= prediction.card.min_pair
-    taken = prediction.accepted
-    return {
-        "digit": first if taken else None,
-        "is_digit": taken,
-        "is_digit_probability": round(prediction.is_digit_probability, 6),
-        "confidence": confidence if taken else None,
-        "probabilities": [round(probability, 6) for probability in probabilities],
-        "reason": "not_a_digit" if not taken else "ambiguous" if either else None,
-        "candidates": [] if not taken else [first, second] if either else [first],
-    }
+def read_body(environ: dict[str, Any], declared_length: int | None, max_bytes: int) -> bytes:
+    """The body of a WSGI request. declared_length: its Content-Length. Raises DrawingTooLarge, InvalidDrawing."""
+    if declared_length is not None and declared_length > max_bytes:
+        raise DrawingTooLarge(f"body: found {declared_length} bytes, wanted at most {max_bytes}")
+    is_chunked = declared_length is None and environ.get("wsgi.input_terminated")
+    body = environ["wsgi.input"].read(max_bytes + 1 if is_chunked else declared_length or 0)  # one byte more shows that it is too long
+    if len(body) > max_bytes:
+        raise DrawingTooLarge(f"body: found more than {max_bytes} bytes, wanted at most that many")
+    if declared_length is not None and len(body) < declared_length:
+        raise InvalidDrawing(f"body: found {len(body)} bytes before the end, wanted {declared_length} as the Content-Length says")
+    return body
 
 
-def _said(lack: str | None) -> dict[str, Any]:
-    """The answer without a model: there is too little ink."""
-    return {
-        "digit": None,
-        "is_digit": False,
-        "is_digit_probability": 0.0,
-        "confidence": None,
-        "probabilities": [0.0] * 10,
-        "reason": lack,
-        "candidates": [],
-    }
-
-
-def _flag(name: str) -> bool:
-    """A yes or no in the address."""
+def flag_from_query(name: str) -> bool:
+    """A boolean query parameter, false by default. Raises InvalidDrawing."""
     text = request.args.get(name, "0").lower() if request.query_string else "0"
     if text not in ("0", "1", "false", "true"):
         raise InvalidDrawing(f"{name}: found {json.dumps(text[:40])}, wanted 1 or 0")
     return text in ("1", "true")
+
+
+def version_from_query() -> int | None:
+    """The query parameter `version`, None where it is not given. Raises InvalidDrawing."""
+    text = request.args.get("version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 1 << 63):
+        raise InvalidDrawing(f"version: found {json.dumps(text[:40])}, wanted a whole number of 1 or more")
+    return int(text)

@@ -1,6 +1,6 @@
-"""What the gateway tells its operators: Prometheus metrics on a port of their own, a JSON line a request, and who answered lately.
+"""Telemetry for operators: Prometheus metrics on a port of their own, one JSON log line a request, and recent answers by version.
 
-No drawing is in any of it.
+No drawing appears in any of it.
 """
 
 import collections
@@ -14,14 +14,15 @@ from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, start_http_server
 
-WINDOW_S = 60
+WINDOW_S = 60  # of recent answers; arbitrary, long enough to watch a rollout
 _encode = json.JSONEncoder(default=str).encode
+# Bounds of the histograms: finest where most requests lie (2 to 10 ms) and where confidence differs most (near 1).
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _CONFIDENCE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 
 
 class Telemetry:
-    """Counts requests and answers. Safe for many threads."""
+    """Counts requests and answers. Thread-safe."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,14 +33,14 @@ class Telemetry:
         )
         self._latency = Histogram(
             "gateway_request_seconds",
-            "From the request's head to its answer.",
+            "Seconds from a request's headers to its answer.",
             ["route", "model_version"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._answers = Counter(
             "gateway_answers",
-            "Answers by digit and reason (none: a plain digit).",
+            "Answers by digit and by reason (none: a digit without reservation).",
             ["digit", "reason", "model_version"],
             registry=self.registry,
         )
@@ -51,26 +52,26 @@ class Telemetry:
         self._recent_lock = threading.Lock()
 
     def serve(self, host: str, port: int) -> None:
-        """Answer /metrics on a port, from a thread of its own."""
+        """Serve /metrics on a port, from a thread of its own."""
         start_http_server(port, host, registry=self.registry)
 
-    def began(self) -> None:
-        """A request has come in."""
+    def request_started(self) -> None:
+        """Count a request in flight."""
         self._in_flight.inc()
 
-    def ended(self, route: str, method: str, status: int, version: int | None, seconds: float) -> None:
-        """That request has been answered, by this version of the model if by any."""
+    def request_ended(self, route: str, method: str, status: int, version: int | None, seconds: float) -> None:
+        """Count an answered request. version: of the model that predicted, None for no model."""
         self._in_flight.dec()
-        named = "" if version is None else str(version)
-        self._requests.labels(route, method, str(status), named).inc()
-        self._latency.labels(route, named).observe(seconds)
+        version_label = "" if version is None else str(version)
+        self._requests.labels(route, method, str(status), version_label).inc()
+        self._latency.labels(route, version_label).observe(seconds)
 
     def answered(self, digit: int | None, reason: str | None, version: int | None, confidence: float | None) -> None:
-        """A drawing has been answered."""
-        named = "" if version is None else str(version)
-        self._answers.labels("none" if digit is None else str(digit), reason or "none", named).inc()
+        """Count an answer to a drawing."""
+        version_label = "" if version is None else str(version)
+        self._answers.labels("none" if digit is None else str(digit), reason or "none", version_label).inc()
         if confidence is not None:
-            self._confidence.labels(named).observe(confidence)
+            self._confidence.labels(version_label).observe(confidence)
         if version is not None:
             second = int(time.monotonic())
             with self._recent_lock:
@@ -79,17 +80,17 @@ class Telemetry:
                 self._recent[-1][1][version] += 1
 
     def recent_answers(self) -> dict[int, int]:
-        """How many drawings each version of the model has answered here in the last `WINDOW_S` seconds."""
+        """Version → number of drawings that it answered here in the last `WINDOW_S` seconds."""
         oldest = int(time.monotonic()) - WINDOW_S
         with self._recent_lock:
             return dict(sum((counts for second, counts in self._recent if second > oldest), collections.Counter()))
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line. What a record has as `fields` becomes members."""
+    """Formats a log record as one JSON object; the record's `fields` become members of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record, without its end."""
+        """The line, without a line end."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -103,8 +104,8 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json(level: str, stream: TextIO = sys.stdout) -> None:
-    """Send the process's log to a stream, one JSON object a line."""
+    """Write the process's log to a stream, one JSON object a line."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line tells of them, and every line would ask
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line has them, and collecting them costs time
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,10 +1,10 @@
-"""Ink to tensor: strokes, or a picture of ink, to the 28x28 frame that the model reads. The one rasteriser.
+"""Strokes, or a picture of ink, to the 28x28 frame that the model reads. The one rasteriser: here a stroke becomes pixels.
 
 MNIST's digits were scaled to a box of 20x20 px with their aspect kept, drawn with grey edges, and moved so that their centre of mass
 lies at the centre of the 28x28 frame (LeCun, Cortes and Burges, The MNIST database of handwritten digits). The same is done here.
-The line's width does not come from the canvas: every drawing is drawn anew with the pen that MNIST's writers had, `FRAME_PEN_PX`.
+The width of the line on the canvas does not matter: every drawing is drawn with a pen as wide as MNIST's lines, `FRAME_PEN_PX`.
 
-`INK_VERSION` changes whenever the same strokes give another frame; a model is only asked by a gateway of the version it was trained with.
+`INK_VERSION` changes whenever the same strokes give another frame; a gateway refuses a model that was trained with another ink version.
 """
 
 import math
@@ -16,38 +16,38 @@ INK_VERSION = 1
 
 FRAME_PX = 28
 BOX_PX = 20
-FRAME_PEN_PX = 2.4  # line width in the frame: at 2.4 a pen's drawing has MNIST's mean ink; accuracy on pens is the same from 2.0 to 3.0
-DEFAULT_PEN = 0.06  # line width on the canvas where none is told, as a share of its shorter side
-FAINT_EXTENT = 0.06  # a drawing that is smaller than this share of the canvas's shorter side is too little to read
+FRAME_PEN_PX = 2.4  # line width in the frame: chosen to give MNIST's mean ink; accuracy on pen drawings is the same from 2.0 to 3.0
+DEFAULT_PEN = 0.06  # line width on the canvas where none is given, as a share of its shorter side; that of the page's pen (web/strokes.js)
+FAINT_EXTENT = 0.06  # a drawing smaller than this share of the canvas's shorter side is faint; arbitrary, about the width of the line
 
-_STATION_PX = 0.4  # stations on the line: the line between two is at most 0.02 px thinner than at one
+_SAMPLE_STEP_PX = 0.4  # distance of samples on a line: halfway between two, the line is at most 0.02 px thinner
 _CENTRE_PX = 14  # index of the pixel that holds the centre of mass: 13.997 down and 14.006 across, mean of MNIST's training images
-_MAX_STATIONS = 1500  # beyond it, stations that share a cell of 1/3 px are merged: bounds the work for a canvas full of scribble
+_MAX_SAMPLES = 1500  # beyond it, samples in the same cell of 1/3 px are merged; arbitrary, bounds the work for a canvas full of scribble
 
 Stroke = Sequence[Sequence[float]] | np.ndarray  # [[x, y, …], …] or float[n, 2 or more], in canvas px, y grows down
 
 
-def strokes_inside(strokes: Sequence[Stroke], width: float, height: float) -> list[np.ndarray]:
+def clip_strokes(strokes: Sequence[Stroke], width: float, height: float) -> list[np.ndarray]:
     """The parts of the strokes that lie on the canvas, each float64[n, 2] with n >= 1, in canvas px.
 
-    A stroke that leaves the canvas and comes back becomes two. Anything behind x and y (a time) is dropped.
+    A stroke that leaves the canvas and comes back becomes two. Further columns of a point (its time) are dropped.
     """
-    inside = []
+    clipped = []
     for stroke in strokes:
         if len(stroke) == 0:
             continue
         xy = np.array([point[:2] for point in stroke], np.float64)  # (n, 2)
         if (xy >= 0).all() and (xy[:, 0] <= width).all() and (xy[:, 1] <= height).all():
-            inside.append(xy)
+            clipped.append(xy)
         else:
-            inside.extend(_clip(xy, width, height))
-    return inside
+            clipped.extend(_clip(xy, width, height))
+    return clipped
 
 
-def too_little_ink(strokes: Sequence[np.ndarray], width: float, height: float, pen: float | None = None) -> str | None:
-    """ "blank" without ink, "faint" where it is too small to be read, else None.
+def ink_problem(strokes: Sequence[np.ndarray], width: float, height: float, pen: float | None = None) -> str | None:
+    """ "blank" without ink, "faint" where the drawing is too small to be read, else None.
 
-    strokes: as `strokes_inside` gives them. pen: line width on the canvas, px; by default `DEFAULT_PEN` of the shorter side.
+    strokes: from `clip_strokes`. pen: line width on the canvas, px; by default `DEFAULT_PEN` of the shorter side.
     """
     if not strokes:
         return "blank"
@@ -58,37 +58,38 @@ def too_little_ink(strokes: Sequence[np.ndarray], width: float, height: float, p
     return "faint" if extent < max(FAINT_EXTENT * side, 0.5 * pen) else None
 
 
-def rasterise(strokes: Sequence[Stroke], width: float, height: float) -> np.ndarray:
+def rasterise(strokes: Sequence[np.ndarray]) -> np.ndarray:
     """Draw the strokes the way MNIST was drawn.
 
+    strokes: from `clip_strokes`, float64[n, 2] each with n >= 1, in canvas px; the canvas's size does not matter.
     Returns: uint8[28, 28], 0 paper, 255 ink; ink fits 20x20 px, its centre of mass within half a pixel of the frame's centre unless
-    ink would leave the frame. No ink inside the canvas gives an empty frame: blank is an answer, not an error.
+    ink would leave the frame. No strokes give an empty frame: blank is an answer, not an error.
     """
-    inside = strokes_inside(strokes, width, height)
-    if not inside:
+    if not strokes:
         return np.zeros((FRAME_PX, FRAME_PX), np.uint8)
-    xy = np.concatenate(inside)
+    xy = np.concatenate(strokes)
     low, high = xy.min(axis=0), xy.max(axis=0)
-    scale = (BOX_PX - FRAME_PEN_PX) / max(float((high - low).max()), 1e-9 * max(width, height, 1.0))
+    rounding = 1e-9 * max(float(np.abs(xy).max()), 1.0)  # a smaller extent is a dot: scaled up, it would show the rounding of coordinates
+    scale = (BOX_PX - FRAME_PEN_PX) / max(float((high - low).max()), rounding)
     shift = FRAME_PX / 2 - scale * (low + high) / 2
-    return _centred(draw([stroke * scale + shift for stroke in inside], FRAME_PEN_PX))
+    return _centre(draw([stroke * scale + shift for stroke in strokes], FRAME_PEN_PX))
 
 
 def draw(strokes: Sequence[np.ndarray], pen_px: float) -> np.ndarray:
     """Lines with round ends in frame coordinates: strokes of float[n, 2] in frame px → uint8[28, 28].
 
-    A pixel's grey is how far it lies inside the line, from half a pixel outside (0) to half a pixel inside (255): the share of the
-    pixel that a straight edge at that distance covers.
+    A pixel's grey grows with the depth of its centre inside the line, from half a pixel outside (0) to half a pixel inside (255): the
+    share of the pixel that a straight edge at that depth covers.
     """
-    xy = np.concatenate([_stations(stroke) for stroke in strokes])
-    if len(xy) > _MAX_STATIONS:
-        _, kept = np.unique(np.floor(xy * 3).astype(np.int64) @ (1, 1 << 20), return_index=True)
-        xy = xy[kept]
+    xy = np.concatenate([_sample(stroke) for stroke in strokes])
+    if len(xy) > _MAX_SAMPLES:
+        _, first_of_cell = np.unique(np.floor(xy * 3).astype(np.int64) @ (1, 1 << 20), return_index=True)
+        xy = xy[first_of_cell]
     xy = xy.astype(np.float32)
-    reach = pen_px / 2 + 0.5  # a pixel farther than that from every station is paper, so each station looks at those around it only
-    near = np.ceil(xy - (reach + 0.5)).astype(np.intp)[:, :, None] + np.arange(math.ceil(2 * reach))  # (stations, x and y, pixels)
+    reach = pen_px / 2 + 0.5  # a pixel farther than that from every sample is paper, so only pixels near a sample are computed
+    near = np.ceil(xy - (reach + 0.5)).astype(np.intp)[:, :, None] + np.arange(math.ceil(2 * reach))  # (samples, x and y, pixels)
     gap2 = (near.astype(np.float32) + np.float32(0.5) - xy[:, :, None]) ** 2
-    side = FRAME_PX + 2  # with a rim that takes what lies outside the frame
+    side = FRAME_PX + 2  # with a rim of one pixel for what lies outside the frame
     near = np.clip(near, -1, FRAME_PX) + 1
     distance2 = np.full(side * side, np.inf, np.float32)
     cells, values = near[:, 1, :, None] * side + near[:, 0, None, :], gap2[:, 1, :, None] + gap2[:, 0, None, :]
@@ -98,9 +99,9 @@ def draw(strokes: Sequence[np.ndarray], pen_px: float) -> np.ndarray:
 
 
 def frame_from_picture(ink: np.ndarray) -> np.ndarray:
-    """A picture of ink to a frame: uint8[height, width], 0 paper, 255 ink → uint8[28, 28] as `rasterise` gives it.
+    """A picture of ink to a frame: uint8[height, width], 0 paper, 255 ink → uint8[28, 28], centred as by `rasterise`.
 
-    The ink's box is averaged down to 20x20 px. Lines thinner than MNIST's lose grey by that, so the grey is stretched to full ink.
+    The ink's box is averaged down to 20x20 px. Averaging makes lines thinner than MNIST's paler, so the darkest pixel is stretched to 255.
     """
     frame = np.zeros((FRAME_PX, FRAME_PX), np.uint8)
     box = ink_box(ink)
@@ -114,24 +115,24 @@ def frame_from_picture(ink: np.ndarray) -> np.ndarray:
     small *= 255 / max(float(small.max()), 1.0)
     y, x = (FRAME_PX - rows) // 2, (FRAME_PX - columns) // 2
     frame[y : y + rows, x : x + columns] = (small + 0.5).astype(np.uint8)
-    return _centred(frame)
+    return _centre(frame)
 
 
 def ink_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
-    """(top, bottom, left, right) of the pixels of uint8[height, width] that hold ink (128 and more), ends excluded; None without any."""
-    held = ink >= 128
-    rows, columns = np.flatnonzero(held.any(axis=1)), np.flatnonzero(held.any(axis=0))
+    """(top, bottom, left, right) of the ink (128 or more) in uint8[height, width], bottom and right excluded; None without ink."""
+    is_ink = ink >= 128
+    rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
     return (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1) if len(rows) else None
 
 
-def _stations(stroke: np.ndarray) -> np.ndarray:
-    """Points along a line, float[n, 2], at most `_STATION_PX` apart, ends included."""
+def _sample(stroke: np.ndarray) -> np.ndarray:
+    """Points along a line, float[n, 2], at most `_SAMPLE_STEP_PX` apart, both ends included."""
     if len(stroke) == 1:
         return stroke
     step = np.diff(stroke, axis=0)
     along = np.concatenate([[0.0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))])
-    at = np.linspace(0.0, along[-1], 1 + max(1, math.ceil(along[-1] / _STATION_PX - 1e-6)))
-    return np.array([np.interp(at, along, stroke[:, 0]), np.interp(at, along, stroke[:, 1])]).T
+    sampled = np.linspace(0.0, along[-1], 1 + max(1, math.ceil(along[-1] / _SAMPLE_STEP_PX - 1e-6)))
+    return np.array([np.interp(sampled, along, stroke[:, 0]), np.interp(sampled, along, stroke[:, 1])]).T
 
 
 def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
@@ -147,31 +148,31 @@ def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
     enter = np.where(parallel, 0.0, np.minimum(low, high)).max(axis=1, initial=0.0)
     leave = np.where(parallel, 1.0, np.maximum(low, high)).min(axis=1, initial=1.0)
     leave[outside.any(axis=1)] = -1.0
-    kept = np.flatnonzero(enter <= leave)
-    joined = (np.diff(kept) == 1) & (leave[kept[:-1]] == 1) & (enter[kept[1:]] == 0)
-    cuts = np.flatnonzero(~joined) + 1  # between segments that do not follow each other inside
-    entries, exits = (np.split(begin[kept] + at[kept, None] * step[kept], cuts) for at in (enter, leave))
+    visible = np.flatnonzero(enter <= leave)  # segments with a part on the canvas
+    joined = (np.diff(visible) == 1) & (leave[visible[:-1]] == 1) & (enter[visible[1:]] == 0)
+    cuts = np.flatnonzero(~joined) + 1  # between segments that are not joined on the canvas
+    entries, exits = (np.split(begin[visible] + at[visible, None] * step[visible], cuts) for at in (enter, leave))
     parts = (np.concatenate([entry[:1], exit_]) for entry, exit_ in zip(entries, exits, strict=True) if len(entry))
     return [np.clip(part, 0, bound) for part in parts]
 
 
 def _averaging(size: int, count: int) -> np.ndarray:
-    """float32[count, size]: row k averages the k-th of `count` equal parts of `size` pixels, by the share that each pixel has in it."""
+    """float32[count, size]: row k averages the k-th of `count` equal parts of `size` pixels, weighted by each pixel's share in the part."""
     edge = np.linspace(0, size, count + 1)
     pixel = np.arange(size)
     share = np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)
     return (np.clip(share, 0, 1) * (count / size)).astype(np.float32)
 
 
-def _centred(frame: np.ndarray) -> np.ndarray:
-    """The frame moved by whole pixels so that its centre of mass is nearest MNIST's, and no ink leaves it."""
+def _centre(frame: np.ndarray) -> np.ndarray:
+    """Move the frame's ink by whole pixels so that its centre of mass is nearest MNIST's; no ink leaves the frame."""
     moves = []
     for axis in (0, 1):
         mass = frame.sum(axis=1 - axis, dtype=np.int64)
-        held = np.flatnonzero(mass)
+        inked = np.flatnonzero(mass)
         centre = float(mass @ np.arange(FRAME_PX)) / float(mass.sum())
         move = round(_CENTRE_PX - centre)
-        moves.append(min(max(move, -int(held[0])), FRAME_PX - 1 - int(held[-1])))
+        moves.append(min(max(move, -int(inked[0])), FRAME_PX - 1 - int(inked[-1])))
     moved = np.zeros_like(frame)
     (to_y, from_y), (to_x, from_x) = ((slice(max(m, 0), FRAME_PX + min(m, 0)), slice(max(-m, 0), FRAME_PX - max(m, 0))) for m in moves)
     moved[to_y, to_x] = frame[from_y, from_x]

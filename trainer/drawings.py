@@ -66,5 +66,5 @@ def _row(text: str, where: str) -> dict[str, Any]:
 
 
 def _rasterised(rows: Sequence[dict[str, Any]]) -> Drawings:
-    frames = [ink.rasterise(row["strokes"], row["width"], row["height"]) for row in rows]
+    frames = [ink.rasterise(ink.clip_strokes(row["strokes"], row["width"], row["height"])) for row in rows]
     return Drawings(np.array(frames, np.uint8).reshape(-1, ink.FRAME_PX, ink.FRAME_PX), rows)

@@ -74,8 +74,7 @@ def random_slant(rng: np.random.Generator, looseness: float = 1.0) -> np.ndarray
 def to_frame(strokes: Strokes) -> np.ndarray:
     """The frame of the strokes, wherever they lie: uint8[28, 28], by the rasteriser that the gateway uses."""
     low = np.min([stroke.min(axis=0) for stroke in strokes], axis=0)
-    size = np.max([stroke.max(axis=0) for stroke in strokes], axis=0) - low
-    return ink.rasterise([stroke - low for stroke in strokes], *np.maximum(size, 1.0))
+    return ink.rasterise([stroke - low for stroke in strokes])
 
 
 def draw_digit(digit: int, rng: np.random.Generator) -> Strokes:

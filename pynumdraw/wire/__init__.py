@@ -1,8 +1,8 @@
-"""The messages of TensorFlow Serving that we speak, and arrays to and from them.
+"""The messages of TensorFlow Serving that we use, and the conversion of arrays to and from them.
 
-On the wire are only field numbers, the method's path and the type name inside an `Any`; so these classes have a proto package of
-their own and live beside `tensorflow-serving-api` in one process, where a test shows that both write the same bytes. `make protos`
-generates `*_pb2.py` and `*_pb2.pyi` from the `.proto` files beside this one.
+Only field numbers, method paths and the type name inside an `Any` go over the wire. So these classes have a proto package of their own
+and can be loaded beside `tensorflow-serving-api` in one process, where a test shows that both write the same bytes. `make protos` generates
+`*_pb2.py` and `*_pb2.pyi` from the `.proto` files in this folder.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
-# numpy's name of the type → (DataType, the typed field that carries it). tensorflow/core/framework/tensor.proto
+# name of the numpy dtype → (DataType, the typed field with its values). tensorflow/core/framework/tensor.proto
 _NUMERIC = {
     "float32": (tensor_pb2.DT_FLOAT, "float_val"),
     "float64": (tensor_pb2.DT_DOUBLE, "double_val"),
@@ -28,9 +28,9 @@ _DTYPE = {number: (np.dtype(name), field) for name, (number, field) in _NUMERIC.
 
 
 def to_tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """A numeric array as a TensorProto whose `tensor_content` holds the bytes, as `tf.make_tensor_proto` writes it.
+    """A numeric array as a TensorProto with its bytes in `tensor_content`, as `tf.make_tensor_proto` writes it.
 
-    Raises TypeError for a dtype that we do not send.
+    Raises TypeError for an unsupported dtype.
     """
     try:
         number, _ = _NUMERIC[array.dtype.name]
@@ -41,14 +41,15 @@ def to_tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
 
 
 def from_tensor(tensor: tensor_pb2.TensorProto) -> np.ndarray:
-    """The array in a TensorProto, from `tensor_content` or from the typed field; strings come as dtype object (bytes).
+    """The array in a TensorProto, read from `tensor_content` or from the typed field; strings have dtype object (bytes).
 
-    TF Serving's replies use the typed fields. Fewer typed values than elements: the last one repeats, none are zeros.
-    Raises ValueError for a tensor that is not whole, TypeError for a type that we do not read.
+    TensorFlow Serving's replies use the typed fields. Where those have fewer values than the shape, the last value is repeated; where they
+    have none, all elements are 0. Raises ValueError for a tensor without a full shape or with missing bytes, TypeError for an unsupported
+    type.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(n < 0 for n in shape):
-        raise ValueError(f"a tensor needs a full shape, found {shape}")
+        raise ValueError(f"tensor_shape: found {shape}, wanted a fully known shape")
     count = int(np.prod(shape, dtype=np.int64))
     if tensor.dtype == tensor_pb2.DT_STRING:
         values = np.array(list(tensor.string_val) or [b""], object)
@@ -70,7 +71,7 @@ def from_tensor(tensor: tensor_pb2.TensorProto) -> np.ndarray:
 
 
 def model_spec(name: str, version: int | None = None, signature_name: str = "") -> serving_pb2.ModelSpec:
-    """The model to ask, and which version of it; None is the newest that is available."""
+    """The model and the version of it to use; version None is the newest available one."""
     spec = serving_pb2.ModelSpec(name=name, signature_name=signature_name)
     if version is not None:
         spec.version.value = version

@@ -25,8 +25,8 @@ from statistics import median
 from typing import Any
 
 from gateway.app import create_app
-from gateway.drawing import parse_drawing
-from gateway.serving import Serving
+from gateway.drawing import parse_request
+from gateway.serving import ServingClient
 from gateway.settings import Settings
 from gateway.telemetry import log_as_json
 from tests import stack
@@ -125,13 +125,13 @@ def timed(what: Callable[[], Any], rounds: int) -> tuple[float, float]:
 
 def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1500) -> None:
     """Each of the gateway's parts in this process, one call after another."""
-    serving = Serving(Settings(serving_address=address))
+    serving = ServingClient(Settings(serving_address=address))
     app = create_app(Settings(serving_address=address), serving)
     print(f"\n{'own share, in process':46} {'processor ms':>13} {'wall ms':>9}    (wall of gRPC and whole includes the model)")
     for name in list(bodies)[:2]:
         path, file = bodies[name]
         body = file.read_bytes()
-        drawing = parse_drawing(body, JSON)
+        drawing = parse_request(body, JSON).drawing
         frame = drawing.frame()
         (prediction,) = serving.predict(frame[None])
         environ = {
@@ -149,8 +149,8 @@ def own_share(address: str, bodies: dict[str, tuple[str, Path]], rounds: int = 1
             assert b'"digit"' in b"".join(answer)
 
         parts: dict[str, Callable[[], Any]] = {
-            "parse": lambda body=body: parse_drawing(body, JSON),
-            "ink enough, raster": lambda drawing=drawing: (drawing.lack(), drawing.frame()),
+            "parse": lambda body=body: parse_request(body, JSON),
+            "ink_problem, frame": lambda drawing=drawing: (drawing.ink_problem(), drawing.frame()),
             "gRPC client, checks": lambda frame=frame: serving.predict(frame[None]),
             "whole application, with log": whole,
         }

@@ -15,12 +15,12 @@ _APP = """
 import os, sys
 sys.path.insert(0, os.environ["ROOT"])
 from gateway.app import create_app
-from gateway.serving import Serving
+from gateway.serving import ServingClient
 from gateway.settings import Settings
 from gateway.telemetry import log_as_json
 log_as_json("info", open("log", "a"))
 settings = Settings(serving_address=os.environ["SERVING"])
-app = create_app(settings, Serving(settings))
+app = create_app(settings, ServingClient(settings))
 """
 
 _INSTALLED = ("waitress", "cheroot", "granian")

@@ -140,7 +140,7 @@ def test_every_label_of_alerts_and_dashboard_exists(render):
 
 
 def test_the_tests_drawing_is_one_that_the_gateway_accepts_and_no_digit_but_a_seven():
-    from gateway.drawing import parse_drawing
+    from gateway.drawing import parse_request
 
     source = ast.parse((tools.CHART / "files" / "draw_seven.py").read_text())
     (seven,) = [
@@ -148,5 +148,5 @@ def test_the_tests_drawing_is_one_that_the_gateway_accepts_and_no_digit_but_a_se
         for node in source.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SEVEN"
     ]
-    drawing = parse_drawing(json.dumps(seven).encode(), "application/json")
-    assert drawing.lack() is None
+    drawing = parse_request(json.dumps(seven).encode(), "application/json").drawing
+    assert drawing.ink_problem() is None

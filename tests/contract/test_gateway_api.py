@@ -187,10 +187,10 @@ def test_the_remaining_documented_statuses_are_true_too(url: str, fake: FakeServ
 
 def test_every_path_of_the_gateway_is_in_the_document(document: Any) -> None:
     from gateway.app import create_app
-    from gateway.serving import Serving
+    from gateway.serving import ServingClient
     from gateway.settings import Settings
 
-    serving = Serving(Settings())
+    serving = ServingClient(Settings())
     served = {rule.rule for rule in create_app(Settings(), serving).url_map.iter_rules()}
     serving.close()
     assert served - {"/", "/static/<build>/<path:name>"} == set(document["paths"])

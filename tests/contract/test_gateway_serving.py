@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
-from gateway.serving import ServedVersion, Serving
+from gateway.serving import ServedVersion, ServingClient
 from gateway.settings import Settings
 from pynumdraw.ink import INK_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, to_tensor
@@ -29,15 +29,15 @@ IMAGE = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)
 
 
 @contextmanager
-def client(address: str, grpc_target: str | None = None, **settings: Any) -> Iterator[Serving]:
-    serving = Serving(Settings(serving_address=address, **settings), grpc_target)
+def client(address: str, grpc_target: str | None = None, **settings: Any) -> Iterator[ServingClient]:
+    serving = ServingClient(Settings(serving_address=address, **settings), grpc_target)
     try:
         yield serving
     finally:
         serving.close()
 
 
-def answers(serving: Serving, version: int) -> bool:
+def answers(serving: ServingClient, version: int) -> bool:
     """Whether a prediction is had of that version now; False where no server can be reached."""
     try:
         return serving.predict(IMAGE)[0].version == version
@@ -52,7 +52,7 @@ def fake() -> Iterator[FakeServing]:
 
 
 @pytest.fixture
-def serving(fake: FakeServing) -> Iterator[Serving]:
+def serving(fake: FakeServing) -> Iterator[ServingClient]:
     with client(f"127.0.0.1:{fake.port}", predict_timeout_s=5.0) as connected:
         yield connected
 
@@ -60,13 +60,13 @@ def serving(fake: FakeServing) -> Iterator[Serving]:
 # What goes over the wire
 
 
-def test_an_image_is_asked_about_and_answered(fake: FakeServing, serving: Serving) -> None:
+def test_an_image_is_asked_about_and_answered(fake: FakeServing, serving: ServingClient) -> None:
     (prediction,) = serving.predict(IMAGE)
     assert prediction.probabilities == pytest.approx(fake.probabilities)
     assert prediction.is_digit_probability == pytest.approx(0.998)
     assert prediction.accepted is True
     assert prediction.version == prediction.card.version == 1
-    assert prediction.card.text == {**CARD, "version": 1}
+    assert prediction.card.raw == {**CARD, "version": 1}
     asked, card_asked = fake.asked
     assert asked.model_spec == serving_pb2.ModelSpec(name="digits")  # no version: the newest that is available
     assert set(asked.inputs) == {"images"}
@@ -77,7 +77,7 @@ def test_an_image_is_asked_about_and_answered(fake: FakeServing, serving: Servin
     assert card_asked.model_spec.version.value == 1
 
 
-def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: Serving) -> None:
+def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: ServingClient) -> None:
     def number(reply: serving_pb2.PredictResponse) -> None:
         if "is_digit_probability" in reply.outputs:
             reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([0.1, 0.2, 0.3], np.float32)))
@@ -87,7 +87,7 @@ def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: 
     assert [prediction.is_digit_probability for prediction in predictions] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_the_card_is_read_once_a_version(fake: FakeServing, serving: Serving) -> None:
+def test_the_card_is_read_once_a_version(fake: FakeServing, serving: ServingClient) -> None:
     for _ in range(3):
         serving.predict(IMAGE)
     fake.version = 2
@@ -95,7 +95,7 @@ def test_the_card_is_read_once_a_version(fake: FakeServing, serving: Serving) ->
     assert [asked.model_spec.version.value for asked in fake.asked if asked.model_spec.signature_name == "card"] == [1, 2]
 
 
-def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: Serving) -> None:
+def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: ServingClient) -> None:
     fake.version = 7
     assert serving.card(7).version == serving.card(None).version == 7
     asked = len(fake.asked)
@@ -182,19 +182,19 @@ BAD_REPLIES = {
 
 
 @pytest.mark.parametrize(("spoil", "message"), BAD_REPLIES.values(), ids=BAD_REPLIES.keys())
-def test_a_broken_reply_is_told_and_never_becomes_a_digit(fake: FakeServing, serving: Serving, spoil: Any, message: str) -> None:
+def test_a_broken_reply_is_told_and_never_becomes_a_digit(fake: FakeServing, serving: ServingClient, spoil: Any, message: str) -> None:
     fake.spoil = spoil
     with pytest.raises(BadModelReply) as refused:
         serving.predict(IMAGE)
     assert message in str(refused.value)
 
 
-def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: Serving) -> None:
+def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: ServingClient) -> None:
     fake.spoil = replaced("probabilities", to_tensor(np.array([fake.probabilities], np.float32)))
     assert serving.predict(IMAGE)[0].probabilities == pytest.approx(fake.probabilities)
 
 
-def test_a_model_made_for_another_ink_version_is_refused_in_words(fake: FakeServing, serving: Serving) -> None:
+def test_a_model_made_for_another_ink_version_is_refused_in_words(fake: FakeServing, serving: ServingClient) -> None:
     fake.card = {**CARD, "ink_version": INK_VERSION + 1}
     for _ in range(2):
         with pytest.raises(
@@ -207,7 +207,7 @@ def test_a_model_made_for_another_ink_version_is_refused_in_words(fake: FakeServ
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=lambda code: code.name)
-def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: Serving, code: grpc.StatusCode) -> None:
+def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: ServingClient, code: grpc.StatusCode) -> None:
     fake.always = code
     with pytest.raises(GatewayError) as failed:
         serving.predict(IMAGE)
@@ -216,12 +216,12 @@ def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: S
     assert "/secret/path" in failed.value.detail
 
 
-def test_unavailable_is_tried_again_within_the_deadline(fake: FakeServing, serving: Serving) -> None:
+def test_unavailable_is_tried_again_within_the_deadline(fake: FakeServing, serving: ServingClient) -> None:
     fake.fails = [grpc.StatusCode.UNAVAILABLE] * 3
     assert serving.predict(IMAGE)[0].version == 1
 
 
-def test_other_failures_are_not_tried_again(fake: FakeServing, serving: Serving) -> None:
+def test_other_failures_are_not_tried_again(fake: FakeServing, serving: ServingClient) -> None:
     serving.predict(IMAGE)
     fake.asked.clear()
     fake.fails = [grpc.StatusCode.INTERNAL]
@@ -329,7 +329,7 @@ def test_a_failure_gives_its_place_back(fake: FakeServing) -> None:
 
 
 @contextmanager
-def several(*fakes: FakeServing, **settings: Any) -> Iterator[Serving]:
+def several(*fakes: FakeServing, **settings: Any) -> Iterator[ServingClient]:
     """A client of them all, as gRPC sees a name with several addresses."""
     with ExitStack() as running:
         for fake in fakes:
@@ -454,7 +454,7 @@ def test_addresses_that_come_are_found_and_serve_their_share() -> None:
         pytest.param([], [(None, "NO_VERSION", None)], id="none"),
     ],
 )
-def test_what_a_server_reports(fake: FakeServing, serving: Serving, states: Any, rows: Any) -> None:
+def test_what_a_server_reports(fake: FakeServing, serving: ServingClient, states: Any, rows: Any) -> None:
     fake.states = states
     assert [(row.version, row.state, row.error) for row in serving.versions()] == rows
 
@@ -475,7 +475,7 @@ def test_a_server_that_accepts_and_says_nothing_is_unreachable_within_its_time()
         assert time.monotonic() - began < 3
 
 
-def test_many_who_ask_for_the_versions_are_one_question(fake: FakeServing, serving: Serving) -> None:
+def test_many_who_ask_for_the_versions_are_one_question(fake: FakeServing, serving: ServingClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         reports = list(pool.map(lambda _: serving.versions(), range(50)))
     assert all(report == reports[0] for report in reports)

@@ -1,7 +1,7 @@
-"""The golden frames: what the rasteriser makes of each drawing in `drawings/`, as text that a reviewer can see.
+"""The golden frames: the rasteriser's frame of each drawing in `drawings/`, as text that a reviewer can read.
 
-`python -m tests.golden` (`make golden`) rewrites them; then read the diff. A case is a file, `<case>.json`: a canvas JSON with what is
-expected of it, {"digit": 7} or {"reason": "not_a_digit" | "blank" | "faint"}. Adding one needs no code.
+`python -m tests.golden` (`make golden`) rewrites them; then read the diff. A case is a file, `<case>.json`: a canvas JSON with the expected
+answer, {"digit": 7} or {"reason": "not_a_digit" | "blank" | "faint"}. Adding one needs no code.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pynumdraw.ink import rasterise
+from pynumdraw.ink import clip_strokes, rasterise
 
 DRAWINGS = Path(__file__).parent / "drawings"
 _GREYS = ".:+#@"  # paper to ink, the five nearest 0, 64, 128, 191 and 255
@@ -24,7 +24,7 @@ def as_text(frame: np.ndarray) -> str:
 def text_of(case: Path) -> str:
     """The frame of the drawing in that file, as text."""
     drawing = json.loads(case.read_text())
-    return as_text(rasterise(drawing["strokes"], drawing["width"], drawing["height"]))
+    return as_text(rasterise(clip_strokes(drawing["strokes"], drawing["width"], drawing["height"])))
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
             golden.write_text(text)
             changed += 1
             print(f"wrote {golden.relative_to(Path.cwd()) if golden.is_relative_to(Path.cwd()) else golden}")
-    for left in {golden.stem for golden in DRAWINGS.glob("*.txt")} - {case.stem for case in cases}:
-        (DRAWINGS / f"{left}.txt").unlink()
+    for stale in {golden.stem for golden in DRAWINGS.glob("*.txt")} - {case.stem for case in cases}:
+        (DRAWINGS / f"{stale}.txt").unlink()
         changed += 1
-        print(f"removed {left}.txt, which no drawing has")
+        print(f"removed {stale}.txt, which has no drawing")
     print(f"{len(cases)} frames, {changed} changed")
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from gateway import drawing
-from gateway.drawing import Picture, Strokes, parse_drawing, parse_new_data
+from gateway.drawing import Drawing, Picture, Strokes, parse_new_data, parse_request
 from gateway.errors import DrawingTooLarge, GatewayError, InvalidDrawing, UnsupportedContent
 from gateway.routes import OPENAPI
-from pynumdraw.ink import frame_from_picture, rasterise
+from pynumdraw.ink import clip_strokes, frame_from_picture, rasterise
 
 JSON = "application/json"
 SEVEN = [[[60, 60], [120, 58], [180, 60], [240, 60], [210, 110], [180, 160], [150, 210], [130, 260]]]
@@ -27,6 +27,10 @@ def body(**fields: Any) -> bytes:
     """A canvas JSON that is good but for the fields given; a field of None is left out."""
     whole = {"width": 300, "height": 300, "strokes": SEVEN} | fields
     return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
+
+
+def parse_drawing(sent: bytes, content_type: str | None) -> Drawing:
+    return parse_request(sent, content_type).drawing
 
 
 def png(image: Image.Image, **options: Any) -> bytes:
@@ -55,12 +59,12 @@ def drawn_seven(paper: int = 255, pen: int = 0, mode: str = "L", side: int = 300
 def test_strokes_are_drawn_as_the_rasteriser_draws_them() -> None:
     read = parse_drawing(body(), JSON)
     assert isinstance(read, Strokes)
-    assert read.lack() is None
-    assert (read.frame() == rasterise(SEVEN, 300, 300)).all()
+    assert read.ink_problem() is None
+    assert (read.frame() == rasterise(clip_strokes(SEVEN, 300, 300))).all()
 
 
 @pytest.mark.parametrize(
-    ("fields", "lack"),
+    ("fields", "problem"),
     [
         pytest.param({"strokes": []}, "blank", id="no strokes"),
         pytest.param({"strokes": [[], []]}, "blank", id="strokes without points"),
@@ -75,15 +79,15 @@ def test_strokes_are_drawn_as_the_rasteriser_draws_them() -> None:
         pytest.param({"colour": "red", "strokes": SEVEN}, None, id="unknown fields are ignored"),
     ],
 )
-def test_what_a_drawing_lacks(fields: dict[str, Any], lack: str | None) -> None:
+def test_what_a_drawing_lacks(fields: dict[str, Any], problem: str | None) -> None:
     read = parse_drawing(body(**fields), JSON)
-    assert read.lack() == lack
+    assert read.ink_problem() == problem
     assert read.frame().shape == (28, 28)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_body_can_ask_for_the_frame(wanted: bool) -> None:
-    assert parse_drawing(body(frame=wanted), JSON).wants_frame is wanted
+    assert parse_request(body(frame=wanted), JSON).wants_frame is wanted
 
 
 def test_points_cut_at_the_edge_are_drawn_like_a_line_that_ends_there() -> None:
@@ -94,7 +98,7 @@ def test_points_cut_at_the_edge_are_drawn_like_a_line_that_ends_there() -> None:
 
 @pytest.mark.parametrize("kind", [JSON, "application/json; charset=utf-8", "APPLICATION/JSON", "application/problem+json"])
 def test_json_content_types_are_read(kind: str) -> None:
-    assert parse_drawing(body(), kind).lack() is None
+    assert parse_drawing(body(), kind).ink_problem() is None
 
 
 def test_a_field_given_twice_counts_as_the_last() -> None:
@@ -224,7 +228,7 @@ PICTURES = {
 def test_a_png_of_any_mode_is_dark_ink_on_light_paper(data: bytes) -> None:
     read = parse_drawing(picture_body(data), JSON)
     assert isinstance(read, Picture)
-    assert read.lack() is None
+    assert read.ink_problem() is None
     assert np.abs(read.frame().astype(int) - SEVEN_FRAME).mean() < 1  # of 255
 
 
@@ -237,7 +241,7 @@ def test_half_transparent_ink_is_half_as_dark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "lack"),
+    ("image", "problem"),
     [
         pytest.param(Image.new("L", (100, 100), 255), "blank", id="white"),
         pytest.param(Image.new("LA", (100, 100), (0, 0)), "blank", id="transparent"),
@@ -248,14 +252,14 @@ def test_half_transparent_ink_is_half_as_dark() -> None:
         pytest.param(drawn_seven(), None, id="a seven"),
     ],
 )
-def test_what_a_picture_lacks(image: Image.Image, lack: str | None) -> None:
-    assert parse_drawing(picture_body(png(image)), JSON).lack() == lack
+def test_what_a_picture_lacks(image: Image.Image, problem: str | None) -> None:
+    assert parse_drawing(picture_body(png(image)), JSON).ink_problem() == problem
 
 
 def test_a_speck_in_a_picture_is_faint() -> None:
     image = Image.new("L", (300, 300), 255)
     image.paste(0, (140, 140, 158, 158))
-    assert parse_drawing(picture_body(png(image)), JSON).lack() == "faint"
+    assert parse_drawing(picture_body(png(image)), JSON).ink_problem() == "faint"
 
 
 def header(width: int, height: int) -> bytes:
@@ -318,7 +322,7 @@ def new_data(values: Any) -> bytes:
 def test_new_data_is_white_ink_on_black_paper_row_by_row() -> None:
     greys = (255 - np.asarray(drawn_seven(side=500))) / 255
     read = parse_new_data(new_data(greys.ravel().tolist()))
-    assert read.lack() is None
+    assert read.ink_problem() is None
     assert (read.ink == 255 - np.asarray(drawn_seven(side=500))).all()
 
 
@@ -383,7 +387,7 @@ def test_only_gateway_errors_come_out_whatever_is_sent(sent: bytes) -> None:
         except GatewayError as error:
             refused = str(error)
         else:
-            read.lack()
+            read.ink_problem()
             assert read.frame().dtype == np.uint8
             continue
         assert "wanted" in refused
@@ -398,7 +402,7 @@ point = st.tuples(coordinate, coordinate).map(list) | st.tuples(coordinate, coor
 @given(strokes=st.lists(st.lists(point, max_size=8), max_size=5))
 def test_every_drawing_within_the_bounds_is_read_and_drawn_alike(strokes: list[Any]) -> None:
     read = parse_drawing(body(strokes=strokes), JSON)
-    assert (read.frame() == rasterise(strokes, 300, 300)).all()
+    assert (read.frame() == rasterise(clip_strokes(strokes, 300, 300))).all()
 
 
 def test_limits_are_those_of_the_document() -> None:

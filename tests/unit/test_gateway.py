@@ -22,9 +22,9 @@ from gateway.page import read_page
 from gateway.serving import Card, Prediction, ServedVersion, translate
 from gateway.settings import Settings
 from gateway.telemetry import JsonLines, Telemetry
-from gateway.turns import Turns
+from gateway.turns import TurnMiddleware, Turns
 from pynumdraw import __version__
-from pynumdraw.ink import INK_VERSION, rasterise
+from pynumdraw.ink import INK_VERSION, clip_strokes, rasterise
 
 SEVEN = [[[60, 60], [120, 58], [180, 60], [240, 60], [210, 110], [180, 160], [150, 210], [130, 260]]]
 DRAWN = {"width": 300, "height": 300, "strokes": SEVEN}
@@ -142,7 +142,7 @@ def test_a_drawing_is_rasterised_asked_about_and_answered(client: FlaskClient, p
     }
     (images,) = predictor.saw
     assert images.dtype == np.uint8
-    assert (images == rasterise(SEVEN, 300, 300)[None]).all()
+    assert (images == rasterise(clip_strokes(SEVEN, 300, 300))[None]).all()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_picture_that_the_model_saw_comes_on_request(client: FlaskClient, ad
     answer = client.post(f"/api/v1/predict{address}", json={**DRAWN, "frame": field}).json
     assert ("frame" in answer) is given
     if given:
-        assert answer["frame"] == rasterise(SEVEN, 300, 300).tolist()
+        assert answer["frame"] == rasterise(clip_strokes(SEVEN, 300, 300)).tolist()
 
 
 def test_a_frame_parameter_of_another_kind_is_refused(client: FlaskClient) -> None:
@@ -610,12 +610,12 @@ def test_only_one_thread_computes_at_a_time() -> None:
         for _ in range(2000):
             pass
         inside -= 1
-        with turns.aside():
+        with turns.released():
             pass
         return ClosingIterator([b"a", b"b"])
 
     with ThreadPoolExecutor(8) as pool:
-        answers = set(pool.map(lambda _: b"".join(turns.taken_by(app)({}, None)), range(200)))  # type: ignore[arg-type]
+        answers = set(pool.map(lambda _: b"".join(TurnMiddleware(turns, app)({}, None)), range(200)))  # type: ignore[arg-type]
     assert answers == {b"ab"}
     assert most == 1
 
@@ -628,7 +628,7 @@ def test_a_turn_ends_with_an_error_too() -> None:
 
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            turns.taken_by(app)({}, None)  # type: ignore[arg-type]
+            TurnMiddleware(turns, app)({}, None)  # type: ignore[arg-type]
 
 
 def test_a_sender_that_stops_early_is_told(client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""Golden drawings: each gives the frame beside it, and is what its expectation says as far as ink alone can tell."""
+"""Golden drawings: each gives the frame in the file beside it, and is blank or faint only where its expectation says so."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pynumdraw.ink import strokes_inside, too_little_ink
+from pynumdraw.ink import clip_strokes, ink_problem
 from tests.golden.__main__ import DRAWINGS, as_text, text_of
 
 CASES = sorted(DRAWINGS.glob("*.json"))
@@ -15,20 +15,20 @@ each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 
 @each
 def test_the_frame_is_the_golden_one(case: Path):
-    assert text_of(case) == case.with_suffix(".txt").read_text(), "if that is meant: make golden, and read the diff"
+    assert text_of(case) == case.with_suffix(".txt").read_text(), "if that is intended: run make golden and read the diff"
 
 
 @each
-def test_blank_and_faint_are_told_by_ink_alone_and_all_else_is_for_the_model(case: Path):
+def test_only_the_cases_that_expect_blank_or_faint_have_an_ink_problem(case: Path):
     drawing = json.loads(case.read_text())
     expected = drawing["expect"].get("reason")
-    inside = strokes_inside(drawing["strokes"], drawing["width"], drawing["height"])
-    found = too_little_ink(inside, drawing["width"], drawing["height"], drawing.get("pen"))
-    assert found == (expected if expected in ("blank", "faint") else None)
+    clipped = clip_strokes(drawing["strokes"], drawing["width"], drawing["height"])
+    problem = ink_problem(clipped, drawing["width"], drawing["height"], drawing.get("pen"))
+    assert problem == (expected if expected in ("blank", "faint") else None)
 
 
 @each
-def test_the_expectation_is_one_that_an_answer_can_meet(case: Path):
+def test_each_expectation_is_valid(case: Path):
     expected = json.loads(case.read_text())["expect"]
     if "digit" in expected:
         assert case.stem.startswith(f"{expected['digit']}-")
@@ -36,14 +36,14 @@ def test_the_expectation_is_one_that_an_answer_can_meet(case: Path):
         assert expected["reason"] in ("blank", "faint", "not_a_digit")
 
 
-def test_every_frame_has_its_drawing_and_every_digit_several_hands():
+def test_every_frame_has_a_drawing_and_every_digit_three_or_more():
     assert {path.stem for path in DRAWINGS.glob("*.txt")} == {case.stem for case in CASES}
-    hands = [json.loads(case.read_text())["expect"].get("digit") for case in CASES]
-    assert all(hands.count(digit) >= 3 for digit in range(10))
+    digits = [json.loads(case.read_text())["expect"].get("digit") for case in CASES]
+    assert all(digits.count(digit) >= 3 for digit in range(10))
     assert len(list(DRAWINGS.iterdir())) == 2 * len(CASES)
 
 
-def test_text_has_five_greys_from_paper_to_ink():
+def test_the_text_of_a_frame_has_five_greys():
     frame = np.zeros((28, 28), np.uint8)
     frame[0, :5] = (0, 64, 128, 191, 255)
     assert as_text(frame).startswith(".:+#@...")

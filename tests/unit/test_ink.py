@@ -1,6 +1,6 @@
 """The rasteriser's properties: what must not change a frame does not, and every frame is one that MNIST could hold.
 
-A line is drawn from stations at most `_STATION_PX` apart and grey is rounded, so "the same frame" means within `NOISE` of 255. A frame
+A line is drawn from stations at most `_SAMPLE_STEP_PX` apart and grey is rounded, so "the same frame" means within `NOISE` of 255. A frame
 whose centre of mass lies between two pixels may move to either: such drawings are let off where two frames are compared.
 """
 
@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pynumdraw import ink
-from pynumdraw.ink import BOX_PX, FRAME_PEN_PX, FRAME_PX, draw, frame_from_picture, ink_box, rasterise, strokes_inside, too_little_ink
+from pynumdraw.ink import BOX_PX, FRAME_PEN_PX, FRAME_PX, clip_strokes, draw, frame_from_picture, ink_box, ink_problem, rasterise
 
 WIDTH, HEIGHT = 300, 400
 NOISE = 8  # between two stations sqrt(0.7² + 0.2²) - 0.7 px are lost where grey begins, and rounding is half a grey
@@ -30,6 +30,11 @@ strokes_anywhere = st.lists(st.lists(coordinates_anywhere, max_size=12), max_siz
 def holds_for(*strategies, examples: int = 100):
     """As hypothesis's `given`, the same examples every time."""
     return lambda test: settings(max_examples=examples, deadline=None, derandomize=True)(given(*strategies)(test))
+
+
+def frame_of(strokes, width: float = WIDTH, height: float = HEIGHT) -> np.ndarray:
+    """The frame of strokes that may leave the canvas, as the gateway makes it."""
+    return rasterise(clip_strokes(strokes, width, height))
 
 
 def every_point(strokes: Strokes) -> np.ndarray:
@@ -66,16 +71,16 @@ def assert_same(one: np.ndarray, other: np.ndarray) -> None:
 @holds_for(strokes_on_canvas, st.floats(-60, 60), st.floats(-60, 60))
 def test_moving_a_drawing_keeps_its_frame(strokes, dx, dy):
     assume(extent(strokes) > 1)
-    assert_same(rasterise(strokes, WIDTH, HEIGHT), rasterise(moved(strokes, (dx, dy)), WIDTH, HEIGHT))
+    assert_same(frame_of(strokes), frame_of(moved(strokes, (dx, dy))))
 
 
 @holds_for(strokes_on_canvas, st.floats(0.1, 20))
 def test_scaling_a_drawing_with_or_without_its_canvas_keeps_its_frame(strokes, scale):
     assume(extent(strokes) > 1)
-    frame = rasterise(strokes, WIDTH, HEIGHT)
+    frame = frame_of(strokes)
     larger = moved(strokes, scale=scale)
-    assert_same(frame, rasterise(larger, WIDTH * scale, HEIGHT * scale))
-    assert_same(frame, rasterise(larger, 6001, 8001))
+    assert_same(frame, frame_of(larger, WIDTH * scale, HEIGHT * scale))
+    assert_same(frame, frame_of(larger, 6001, 8001))
 
 
 @holds_for(strokes_on_canvas, st.lists(st.floats(0, 1), min_size=1, max_size=6))
@@ -86,7 +91,7 @@ def test_points_added_on_the_line_keep_the_frame(strokes, shares):
         finer.append(stroke[:1])
         for (x0, y0), (x1, y1) in itertools.pairwise(stroke):
             finer[-1] += [[x0 + share * (x1 - x0), y0 + share * (y1 - y0)] for share in sorted(shares)] + [[x1, y1]]
-    assert_same(rasterise(strokes, WIDTH, HEIGHT), rasterise(finer, WIDTH, HEIGHT))
+    assert_same(frame_of(strokes), frame_of(finer))
 
 
 @holds_for(strokes_on_canvas, st.randoms(use_true_random=False))
@@ -94,21 +99,21 @@ def test_order_and_direction_of_strokes_do_not_matter(strokes, random):
     assume(extent(strokes) > 1)
     other = [stroke[::-1] if random.random() < 0.5 else stroke for stroke in strokes]
     random.shuffle(other)
-    assert_same(rasterise(strokes, WIDTH, HEIGHT), rasterise(other, WIDTH, HEIGHT))
+    assert_same(frame_of(strokes), frame_of(other))
 
 
 @holds_for(strokes_on_canvas)
 def test_times_repeated_points_and_empty_strokes_do_not_matter(strokes):
     assume(extent(strokes) > 1)
     other = [[], *([[x, y, 17 * index] for index, (x, y) in enumerate(stroke) for _ in range(2)] for stroke in strokes), []]
-    assert_same(rasterise(strokes, WIDTH, HEIGHT), rasterise(other, WIDTH, HEIGHT))
+    assert_same(frame_of(strokes), frame_of(other))
 
 
 @holds_for(strokes_on_canvas, st.lists(st.lists(coordinates_anywhere, min_size=1, max_size=6), max_size=4))
 def test_strokes_outside_the_canvas_have_no_influence(strokes, others):
     beyond = [[[WIDTH + 1 + abs(x), y] for x, y in stroke] for stroke in others[:2]]
     above = [[[x, -1 - abs(y)] for x, y in stroke] for stroke in others[2:]]
-    assert np.array_equal(rasterise(strokes, WIDTH, HEIGHT), rasterise([*above, *strokes, *beyond], WIDTH, HEIGHT))
+    assert np.array_equal(frame_of(strokes), frame_of([*above, *strokes, *beyond]))
 
 
 @holds_for(strokes_on_canvas, st.lists(st.floats(1, 500), min_size=1, max_size=5))
@@ -117,7 +122,7 @@ def test_how_a_stroke_goes_on_outside_has_no_influence(strokes, far):
     out = [[*stroke, [WIDTH, 200.0]] for stroke in strokes]
     further = [[*stroke, [WIDTH + far[0], stroke[-1][1]]] for stroke in out]
     wild = [[*stroke, *([WIDTH + x, 200.0 + (-1) ** index * x] for index, x in enumerate(far))] for stroke in further]
-    assert_same(rasterise(out, WIDTH, HEIGHT), rasterise(wild, WIDTH, HEIGHT))
+    assert_same(frame_of(out), frame_of(wild))
 
 
 # What every frame is
@@ -125,9 +130,9 @@ def test_how_a_stroke_goes_on_outside_has_no_influence(strokes, far):
 
 @holds_for(strokes_anywhere)
 def test_every_frame_is_one_that_mnist_could_hold(strokes):
-    frame = rasterise(strokes, WIDTH, HEIGHT)
+    frame = frame_of(strokes)
     assert (frame.shape, frame.dtype) == ((FRAME_PX, FRAME_PX), np.uint8)
-    inside = strokes_inside(strokes, WIDTH, HEIGHT)
+    inside = clip_strokes(strokes, WIDTH, HEIGHT)
     if not inside:
         assert not frame.any()
         return
@@ -144,7 +149,7 @@ def test_every_frame_is_one_that_mnist_could_hold(strokes):
 
 @holds_for(strokes_anywhere)
 def test_what_lies_inside_is_kept_and_nothing_else(strokes):
-    parts = strokes_inside(strokes, WIDTH, HEIGHT)
+    parts = clip_strokes(strokes, WIDTH, HEIGHT)
     bound = np.array([WIDTH, HEIGHT])
     for part in parts:
         assert part.dtype == np.float64
@@ -175,7 +180,7 @@ def test_grey_is_the_depth_inside_a_straight_line(strokes, pen_px):
 
 @holds_for(st.lists(st.lists(places, min_size=1, max_size=6), min_size=1, max_size=3), st.floats(2, 6))
 def test_a_sharp_corner_lacks_at_most_half_a_station(strokes, pen_px):
-    assert off_by(strokes, pen_px) <= 255 * ink._STATION_PX / 2 + 1
+    assert off_by(strokes, pen_px) <= 255 * ink._SAMPLE_STEP_PX / 2 + 1
 
 
 def off_by(strokes, pen_px: float) -> float:
@@ -211,16 +216,16 @@ def distance_to(strokes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     ids=["nothing", "an empty stroke", "empty strokes", "a dot left", "a dot below", "around the canvas", "across a corner's outside"],
 )
 def test_no_ink_on_the_canvas_is_an_empty_frame_and_blank(strokes):
-    assert not rasterise(strokes, WIDTH, HEIGHT).any()
-    assert too_little_ink(strokes_inside(strokes, WIDTH, HEIGHT), WIDTH, HEIGHT) == "blank"
+    assert not frame_of(strokes).any()
+    assert ink_problem(clip_strokes(strokes, WIDTH, HEIGHT), WIDTH, HEIGHT) == "blank"
 
 
 @pytest.mark.parametrize("at", [(150, 200), (0, 0), (WIDTH, HEIGHT), (0.3, 399.7)], ids=str)
 def test_a_dot_is_a_dot_in_the_middle_wherever_it_is(at):
-    frame = rasterise([[list(at)]], WIDTH, HEIGHT)
+    frame = frame_of([[list(at)]])
     assert ink_box(frame) in ((13, 15, 13, 15), (12, 15, 12, 15), (13, 16, 13, 16))
     assert np.abs(centre_of_mass(frame) - CENTRE).max() <= 0.5
-    assert too_little_ink(strokes_inside([[list(at)]], WIDTH, HEIGHT), WIDTH, HEIGHT) == "faint"
+    assert ink_problem(clip_strokes([[list(at)]], WIDTH, HEIGHT), WIDTH, HEIGHT) == "faint"
 
 
 @pytest.mark.parametrize(
@@ -229,35 +234,35 @@ def test_a_dot_is_a_dot_in_the_middle_wherever_it_is(at):
     ids=["under the share", "over the share", "under half a pen", "over half a pen", "thin pen", "dot"],
 )
 def test_faint_is_smaller_than_a_share_of_the_canvas_or_than_half_the_pen(size, pen, expected):
-    inside = strokes_inside([[[100, 100], [100 + size, 100 + size / 2]]], WIDTH, HEIGHT)
-    assert too_little_ink(inside, WIDTH, HEIGHT, pen) == expected
+    inside = clip_strokes([[[100, 100], [100 + size, 100 + size / 2]]], WIDTH, HEIGHT)
+    assert ink_problem(inside, WIDTH, HEIGHT, pen) == expected
 
 
 @pytest.mark.parametrize("size", [1e-9, 1e-7, 1e-4], ids=str)
 def test_a_drawing_next_to_nothing_gives_a_frame_without_warnings(size):
-    frame = rasterise([[[100, 100], [100 + size, 100]]], WIDTH, HEIGHT)
+    frame = frame_of([[[100, 100], [100 + size, 100]]])
     assert frame.max() > 200
 
 
 def test_a_stroke_that_leaves_and_comes_back_is_two():
-    left, right = strokes_inside([[[100, 100], [100, -50], [200, -50], [200, 100]]], WIDTH, HEIGHT)
+    left, right = clip_strokes([[[100, 100], [100, -50], [200, -50], [200, 100]]], WIDTH, HEIGHT)
     assert left.tolist() == [[100, 100], [100, 0]]
     assert right.tolist() == [[200, 0], [200, 100]]
 
 
 def test_a_stroke_through_the_whole_canvas_is_cut_at_both_edges():
-    (part,) = strokes_inside([[[-100, 200], [500, 200]]], WIDTH, HEIGHT)
+    (part,) = clip_strokes([[[-100, 200], [500, 200]]], WIDTH, HEIGHT)
     assert part.tolist() == [[0, 200], [WIDTH, 200]]
 
 
 def test_steps_of_next_to_nothing_at_the_edge_give_no_warning():
     strokes = [[[-50, 20], [-50, np.nextafter(20, 21)], [-50 + 1e-300, 20]], [[-1e-310, 5], [0, 5]]]
-    (part,) = strokes_inside(strokes, WIDTH, HEIGHT)
+    (part,) = clip_strokes(strokes, WIDTH, HEIGHT)
     assert part.tolist() == [[0, 5], [0, 5]]
 
 
 def test_a_stroke_along_the_edge_is_inside():
-    (part,) = strokes_inside([[[0, 0], [WIDTH, 0], [WIDTH, HEIGHT]]], WIDTH, HEIGHT)
+    (part,) = clip_strokes([[[0, 0], [WIDTH, 0], [WIDTH, HEIGHT]]], WIDTH, HEIGHT)
     assert part.tolist() == [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT]]
 
 
@@ -271,7 +276,7 @@ def test_a_stroke_along_the_edge_is_inside():
     ids=["20,000 points", "5,000 dots", "20,000 points in and out"],
 )
 def test_a_canvas_full_of_scribble_is_a_full_box(strokes):
-    frame = rasterise(strokes, WIDTH, HEIGHT)
+    frame = frame_of(strokes)
     top, bottom, left, right = ink_box(frame)
     assert (bottom - top, right - left) in [(20, 16), (20, 15)]
     assert frame[top:bottom, left:right].mean() > 240
@@ -300,7 +305,7 @@ def is_about(one: np.ndarray, other: np.ndarray) -> bool:
 def test_a_picture_of_strokes_gives_about_the_frame_of_the_strokes(strokes):
     assume(extent(strokes) > 60)
     pen = extent(strokes) * FRAME_PEN_PX / (BOX_PX - FRAME_PEN_PX)
-    frame, of_strokes = frame_from_picture(picture_of(strokes, pen)), rasterise(strokes, WIDTH, HEIGHT)
+    frame, of_strokes = frame_from_picture(picture_of(strokes, pen)), frame_of(strokes)
     assert (frame.shape, frame.dtype) == ((FRAME_PX, FRAME_PX), np.uint8)
     assert is_about(frame, of_strokes)
     assert frame.sum(dtype=int) == pytest.approx(of_strokes.sum(dtype=int), rel=0.25), "an upright line of 2.4 px becomes 2 columns"
@@ -342,4 +347,4 @@ def test_a_picture_keeps_its_frame_when_moved_on_its_paper():
 
 def test_constants_agree_with_each_other():
     assert math.isclose(ink._CENTRE_PX, CENTRE)
-    assert ink._STATION_PX < FRAME_PEN_PX / 4
+    assert ink._SAMPLE_STEP_PX < FRAME_PEN_PX / 4

@@ -1,0 +1,103 @@
+"""A drawing to an answer: what the gateway does, without HTTP (routes.py does that) and without gRPC (serving.py does that).
+
+A drawing with too little ink is answered without the model. Any other drawing becomes a frame (`pynumdraw.ink`), the model predicts
+for that frame, and the prediction and the thresholds of the model's card decide what the answer says.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gateway.drawing import Drawing
+from gateway.serving import Prediction, Predictor
+
+DECIMALS = 6  # of the probabilities in an answer; arbitrary, float32 near 1 has seven
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer to a drawing; the fields of `to_json` are described in openapi.json.
+
+    version: the version of the model that predicted, None where the model was not asked. frame: uint8[28, 28], what the model saw, all 0
+    where it was not asked.
+    """
+
+    digit: int | None
+    is_digit: bool
+    is_digit_probability: float
+    confidence: float | None
+    probabilities: list[float]
+    reason: str | None
+    candidates: list[int]
+    version: int | None
+    frame: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that stand in the API's answer; version and frame are put in by the caller."""
+        return {
+            "digit": self.digit,
+            "is_digit": self.is_digit,
+            "is_digit_probability": self.is_digit_probability,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "reason": self.reason,
+            "candidates": self.candidates,
+        }
+
+
+def recognise(drawing: Drawing, predictor: Predictor) -> Answer:
+    """The answer to a drawing. Raises GatewayError where the predictor fails."""
+    problem = drawing.ink_problem()
+    if problem is not None:
+        return no_ink_answer(problem)
+    frame = drawing.frame()
+    (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
+    return answer_from_prediction(prediction, frame)
+
+
+def recognise_always(drawing: Drawing, predictor: Predictor) -> tuple[int, Answer]:
+    """The likeliest digit and the answer, for the original demo, which names a digit even for a blank canvas.
+
+    The model is asked in any case, so the answer always has a version. Raises GatewayError where the predictor fails.
+    """
+    frame = drawing.frame()
+    (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
+    problem = drawing.ink_problem()
+    answer = answer_from_prediction(prediction, frame) if problem is None else replace(no_ink_answer(problem), version=prediction.version)
+    return int(np.argmax(prediction.probabilities)), answer
+
+
+def no_ink_answer(problem: str) -> Answer:
+    """The answer to a drawing that is "blank" or "faint"."""
+    return Answer(
+        digit=None,
+        is_digit=False,
+        is_digit_probability=0.0,
+        confidence=None,
+        probabilities=[0.0] * 10,
+        reason=problem,
+        candidates=[],
+        version=None,
+        frame=np.zeros((28, 28), np.uint8),
+    )
+
+
+def answer_from_prediction(prediction: Prediction, frame: np.ndarray) -> Answer:
+    """The answer that a prediction gives: a digit, a digit that may be another one (ambiguous), or no digit."""
+    probabilities, card = prediction.probabilities, prediction.card
+    first, second = sorted(range(10), key=probabilities.__getitem__, reverse=True)[:2]
+    confidence = round(probabilities[first], DECIMALS)
+    is_digit = prediction.accepted
+    is_ambiguous = confidence <= card.max_confidence and probabilities[first] + probabilities[second] >= card.min_pair
+    return Answer(
+        digit=first if is_digit else None,
+        is_digit=is_digit,
+        is_digit_probability=round(prediction.is_digit_probability, DECIMALS),
+        confidence=confidence if is_digit else None,
+        probabilities=[round(probability, DECIMALS) for probability in probabilities],
+        reason="not_a_digit" if not is_digit else "ambiguous" if is_ambiguous else None,
+        candidates=[] if not is_digit else [first, second] if is_ambiguous else [first],
+        version=prediction.version,
+        frame=frame,
+    )
