@@ -115,6 +115,9 @@ protos: $(VENV)/.lint ## pynumdraw/wire/*_pb2.py from the .proto files
 lock: $(VENV)/.lint ## requirements/*.txt from requirements/*.in
 	@requirements/lock $(VENV)/bin/uv
 
+vendor: ## web/vendor/ from its package, checked (needs npm)
+	@requirements/vendor
+
 chart-docs: test-install ## the chart's README and k8s/manifests.yaml (needs helm)
 	@$(PY) helm/reference.py readme
 	@$(PY) -m k8s render
@@ -148,4 +151,4 @@ $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
 	@touch $@
 
 .PHONY: help up install data train evaluate test test-install test-chart test-e2e bench attack golden screenshot build deploy kind-up kind-down upgrade rollback status \
-  lint fmt protos lock chart-docs chart-schema clean
+  lint fmt protos lock vendor chart-docs chart-schema clean

@@ -1,10 +1,12 @@
 /**
- * Talking with the gateway: two calls, one kind of error, and a reader that keeps the answer up to date.
+ * Talking with the gateway: three calls, one kind of error, and a reader that keeps the answer up to date.
  *
  * Addresses are relative to the page, so it works under any sub-path.
  */
 
-/** A request that brought no answer. status 0: nothing came back at all. retryAfter_s: what the server asked for, else null. */
+import { WORDS } from "./words.js";
+
+/** A request that brought no answer. status 0: nothing came back. retryAfter_s: how long the server wants us to wait, else null. */
 export class ApiError extends Error {
   constructor({ status, code, message, requestId = null, retryAfter_s = null }) {
     super(message);
@@ -12,22 +14,25 @@ export class ApiError extends Error {
   }
 
   /** Whether the same request may well succeed a little later. */
-  get passes() {
-    return [0, 408, 429, 502, 503, 504].includes(this.status);
+  get isTemporary() {
+    return [0, 408, 429, 502, 503, 504].includes(this.status) && this.code !== "another_page";
   }
 }
 
-/** Ask what a drawing is. body: canvas JSON. Returns the answer; throws ApiError. */
+/** Ask what a drawing shows. body: canvas JSON. Returns the answer; throws ApiError. */
 export const predict = (body, { signal }) =>
   call("api/v1/predict", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 
 /** Ask which versions of the model answer now. Returns { name, versions: [1, …] }, at least one; throws ApiError. */
-export async function served({ signal }) {
+export async function findVersions({ signal }) {
   const { model, serving } = await call("api/v1/versions", { signal });
   const versions = serving.filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
   if (versions.length > 0) return { name: model, versions: [...new Set(versions)].sort((a, b) => a - b) };
-  throw new ApiError({ status: 503, code: "no_version_available", message: "No version of the model is available yet." });
+  throw new ApiError({ status: 503, code: "no_version_available", message: WORDS.noVersion });
 }
+
+/** What a version of the model says of itself. Throws ApiError. */
+export const fetchCard = (version, { signal = new AbortController().signal } = {}) => call(`api/v1/card?version=${version}`, { signal });
 
 const TIMEOUT_S = 15; // longer than the gateway's own deadline: only a dead connection takes so long
 
@@ -42,14 +47,14 @@ async function call(path, { signal, ...options }) {
     if (response.ok && json !== null) return json;
     throw new ApiError({
       status: response.ok ? 502 : response.status,
-      code: json?.error?.code ?? "not_the_gateway", // a proxy's page
-      message: json?.error?.message ?? `The server answered ${response.status}.`,
+      code: json?.error?.code ?? (response.ok ? "another_page" : "not_the_gateway"), // a sign-in page, a proxy's page
+      message: json?.error?.message ?? WORDS.status(response.status),
       requestId: json?.error?.request_id ?? response.headers.get("X-Request-ID"),
       retryAfter_s: retryAfter(response.headers.get("Retry-After")),
     });
   } catch (error) {
     if (error instanceof ApiError || signal.aborted) throw error;
-    throw new ApiError({ status: 0, code: "no_connection", message: "The server cannot be reached." });
+    throw new ApiError({ status: 0, code: "no_connection", message: WORDS.unreachable });
   } finally {
     clearTimeout(timer);
   }
@@ -72,19 +77,20 @@ export function retryAfter(header, now_ms = Date.now()) {
 
 const INTERVAL_MS = 90; // between two requests while the pen moves: quick enough to feel live, 11 requests/s at most
 const BACKOFF_S = [1, 2, 3, 5];
-const LONGEST_S = 60; // however long the server asks us to wait
+const LONGEST_S = 24 * 3600; // however long the server asks us to wait; timers end at 24 days
 
-/** Seconds until the next try after so many failures in a row, never sooner than the server asks for. */
+/** Seconds until the next try after so many failures in a row, never sooner than the server wants. */
 export const backoff = (failures, retryAfter_s) => Math.min(LONGEST_S, Math.max(retryAfter_s ?? 0, BACKOFF_S[Math.min(failures, BACKOFF_S.length) - 1]));
 
 /**
  * Keeps one answer up to date: at most one request in flight, the latest drawing wins, an answer that is no longer wanted is never shown,
- * and what could not be answered is asked again by itself. Without a drawing it asks what is served until the model is there.
+ * and what could not be answered is sent again by itself. Without a drawing it asks which versions are served until the model is there.
  *
- * onAnswer(answer, { took_ms }), onReady(served), onTrouble(ApiError, retryIn_s | null). Returns { start, ready, read, forget, retryNow }.
+ * onAnswer(answer, { took_ms, isLatest }), isLatest: no newer drawing waits. onReady(versions), onProblem(ApiError, retryIn_s | null).
+ * Returns { start, ready, read, forget, retryNow }.
  */
-export function createReader({ predict, served, onAnswer, onReady, onTrouble, clock = globalThis, now = () => performance.now() }) {
-  let wanted = null; // the drawing to ask about next
+export function createReader({ predict, findVersions, onAnswer, onReady, onProblem, clock = globalThis, now = () => performance.now() }) {
+  let wanted = null; // the drawing to send next
   let flight = null; // AbortController of the request under way
   let notBefore_ms = -Infinity;
   let failures = 0;
@@ -108,12 +114,12 @@ export function createReader({ predict, served, onAnswer, onReady, onTrouble, cl
     flight = mine;
     notBefore_ms = sentAt_ms + INTERVAL_MS;
     try {
-      const reply = await (body ? predict(body, mine) : served(mine));
+      const reply = await (body ? predict(body, mine) : findVersions(mine));
       if (flight !== mine) return;
       flight = null;
       failures = 0;
       ready = true;
-      if (body) onAnswer(reply, { took_ms: now() - sentAt_ms });
+      if (body) onAnswer(reply, { took_ms: now() - sentAt_ms, isLatest: wanted === null });
       else onReady(reply);
     } catch (error) {
       if (flight !== mine) return;
@@ -128,9 +134,9 @@ export function createReader({ predict, served, onAnswer, onReady, onTrouble, cl
     failures += 1;
     const wait_s = backoff(failures, error.retryAfter_s);
     notBefore_ms = now() + wait_s * 1000;
-    ready = !error.passes; // else asking the same again would fail the same, so the next drawing is asked
-    if (error.passes) wanted ??= body;
-    onTrouble(error, error.passes ? wait_s : null);
+    ready = !error.isTemporary; // else the same drawing would fail the same, so the next one is sent
+    if (error.isTemporary) wanted ??= body;
+    onProblem(error, error.isTemporary ? wait_s : null);
   }
 
   function drop() {
@@ -144,7 +150,7 @@ export function createReader({ predict, served, onAnswer, onReady, onTrouble, cl
     start: pump,
     /** Whether requests get through, as far as known. */
     ready: () => ready,
-    /** Ask about this drawing. final: the pen is up, so do not wait for an answer about less ink. */
+    /** Read this drawing. final: the pen is up, so do not wait for an answer about less ink. */
     read(body, { final = false } = {}) {
       if (final && ready) {
         drop();
@@ -158,7 +164,7 @@ export function createReader({ predict, served, onAnswer, onReady, onTrouble, cl
       drop();
       pump();
     },
-    /** Do not wait for the next try. body: ask about this, where nothing waits. */
+    /** Do not wait for the next try. body: read this, where nothing waits. */
     retryNow(body = null) {
       wanted ??= body;
       notBefore_ms = -Infinity;

@@ -1,21 +1,22 @@
 /**
  * The pad: pointer events in, strokes out. Mouse (left button), pen and finger draw; the canvas's sharpness follows the screen.
  *
- * Palms: only the first finger draws, and while a pen is in use no finger does; a finger's ink that turns out to be the hand of the pen's
- * owner is taken back.
+ * One pointer draws at a time. Fingers elsewhere on the screen do not matter. While a pen is in use no finger draws, and a finger's ink that turns
+ * out to be the palm beside a pen is taken back. A stroke whose end the browser never reports ends with the next event that proves it.
  */
 
-import { drawInk } from "./ink.js";
-import { extend, toCanvas } from "./strokes.js";
+import { createInk } from "./ink.js";
+import { duration_ms, nextPoint, toCanvas } from "./strokes.js";
 
-const PEN_RULES_MS = 1500; // so long after a pen's last event a touch is the hand that holds it; arbitrary, longer than lifting for the next stroke
+const LONGEST_PAUSE_MS = 1000; // between two strokes, as it is kept: a replay should not wait for who thought for a minute
+const PEN_RULES_MS = 1500; // so long after a pen's last event a touch is the palm beside it; arbitrary, longer than lifting for the next stroke
 
 /**
- * canvas: the element to draw on. strokes(): the finished strokes. onMove(stroke): the stroke so far. onEnd(stroke): it is finished;
- * an empty stroke was taken back. Returns { redraw, drawing }.
+ * canvas: the element to draw on. strokes(): the finished strokes. onStart(): a stroke begins. onMove(stroke): the stroke so far has a new point.
+ * onEnd(stroke): it is finished; an empty stroke was taken back. Returns { redraw, drawing, end, show }.
  */
-export function createPad(canvas, { strokes, onMove, onEnd }) {
-  const context = canvas.getContext("2d");
+export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
+  const draw = createInk(canvas.getContext("2d"), document.createElement("canvas").getContext("2d"));
   let stroke = null; // the one being drawn
   let pointer = null; // { id, type } that draws it
   let startedAt_ms = 0; // of the drawing's first point
@@ -28,7 +29,7 @@ export function createPad(canvas, { strokes, onMove, onEnd }) {
     requestAnimationFrame(() => {
       scheduled = false;
       fitToScreen();
-      drawInk(context, stroke?.length ? [...strokes(), stroke] : strokes(), getComputedStyle(canvas).color);
+      draw(strokes(), stroke, getComputedStyle(canvas).color);
     });
   }
 
@@ -42,11 +43,24 @@ export function createPad(canvas, { strokes, onMove, onEnd }) {
   function extendBy(event) {
     const rect = canvas.getBoundingClientRect();
     const events = event.getCoalescedEvents?.() ?? [];
+    let moved = false;
     for (const each of events.length > 0 ? events : [event]) {
-      stroke = extend(stroke, [...toCanvas(each.clientX, each.clientY, rect), each.timeStamp - startedAt_ms]);
+      const point = nextPoint(stroke.at(-1), [...toCanvas(each.clientX, each.clientY, rect), each.timeStamp - startedAt_ms]);
+      if (point) moved = stroke.push(point) > 0;
     }
+    if (!moved) return; // a pen that trembles on the spot has nothing new
     onMove(stroke);
     redraw();
+  }
+
+  function begin(event) {
+    canvas.setPointerCapture(event.pointerId);
+    pointer = { id: event.pointerId, type: event.pointerType };
+    const pause_ms = Math.min(Math.max(0, event.timeStamp - startedAt_ms - duration_ms(strokes())), LONGEST_PAUSE_MS);
+    startedAt_ms = event.timeStamp - (strokes().length === 0 ? 0 : duration_ms(strokes()) + pause_ms);
+    stroke = [];
+    onStart();
+    extendBy(event);
   }
 
   function finish(kept) {
@@ -58,20 +72,27 @@ export function createPad(canvas, { strokes, onMove, onEnd }) {
 
   const isPalm = (event) => event.pointerType === "touch" && event.timeStamp - penSeenAt_ms < PEN_RULES_MS;
   const isOurs = (event) => pointer !== null && event.pointerId === pointer.id;
+  /** Whether a pointer that comes down proves that ours is up: the same one, another kind, or the only one of its kind on the screen. */
+  const provesOursIsUp = (event) => event.pointerId === pointer.id || event.pointerType !== pointer.type || event.isPrimary;
 
+  addEventListener(
+    "pointerdown", // before the pad and the buttons hear of it
+    (event) => {
+      if (pointer === null || isPalm(event)) return;
+      if (event.pointerType === "pen" && pointer.type === "touch") finish(false); // the palm came down first
+      else if (provesOursIsUp(event)) finish(true);
+    },
+    { capture: true },
+  );
   canvas.addEventListener("pointerdown", (event) => {
-    if (!event.isPrimary || event.button !== 0 || isPalm(event)) return;
-    if (event.pointerType === "pen" && pointer?.type === "touch") finish(false); // the palm came down first
-    if (pointer !== null) return;
+    if (pointer !== null || event.button !== 0 || isPalm(event)) return;
     event.preventDefault();
-    canvas.setPointerCapture(event.pointerId);
-    pointer = { id: event.pointerId, type: event.pointerType };
-    if (strokes().length === 0) startedAt_ms = event.timeStamp;
-    stroke = [];
-    extendBy(event);
+    begin(event);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (isOurs(event)) extendBy(event);
+    if (!isOurs(event)) return;
+    if (event.buttons === 0) finish(true);
+    else extendBy(event);
   });
   canvas.addEventListener("pointerup", (event) => {
     if (!isOurs(event)) return;
@@ -100,5 +121,15 @@ export function createPad(canvas, { strokes, onMove, onEnd }) {
     matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => (redraw(), watchZoom()), { once: true });
   })();
 
-  return { redraw, drawing: () => stroke !== null };
+  return {
+    redraw,
+    drawing: () => pointer !== null,
+    /** End the stroke here, its ink kept. */
+    end: () => pointer !== null && finish(true),
+    /** Show a stroke that grows by itself, as a replay does; null for none. */
+    show(growing) {
+      stroke = growing;
+      redraw();
+    },
+  };
 }

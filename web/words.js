@@ -1,7 +1,9 @@
-/** What the page says, as pure functions of an answer or an error: honest about how sure, plain about what is wrong. */
+/** All that the page says as it runs, as pure functions of an answer or an error: honest about how sure, plain about what is wrong. */
 
-const PROBABLE = 0.9; // below it the words say "probably"
-const POSSIBLE = 0.6; // below it "perhaps"
+const A_DIGIT = 0.9; // is_digit_probability below which the headline says "if it is a digit"
+const PROBABLE = 0.9; // confidence below which the words say "probably"
+const POSSIBLE = 0.6; // and below which "perhaps"
+const ENOUGH = 20; // test drawings in a bin before its share is worth a sentence; arbitrary, one more or less is 5 % of so many
 
 /** A share as people read it: nothing is certain and nothing impossible, so never 100 % and never 0 %. */
 export function percent(share) {
@@ -11,54 +13,166 @@ export function percent(share) {
 }
 
 /**
- * Say an answer. Returns { kind, big, title, note, spoken }: big is the digit (or "4 or 9?") or empty, spoken one sentence for a screen reader.
- * kind: "sure" | "unsure" | "ambiguous" | "not_a_digit" | "faint" | "blank".
+ * Words for an answer to a finished drawing: { kind, big, title, note, spoken }. big is the digit ("7", "7?", "4 or 9?") or empty, spoken one sentence
+ * for a screen reader. kind: "sure" | "unsure" | "doubtful" | "ambiguous" | "not_a_digit" | "faint" | "blank".
  */
-export function sayAnswer({ digit, reason, candidates, confidence }) {
-  if (reason === "blank") return say("blank", "", "", "");
-  if (reason === "faint") return say("faint", "", "A little more ink, please", "Draw the digit larger, about as tall as half the page.");
-  if (digit === null) return say("not_a_digit", "", "That does not look like a digit", "One digit at a time, 0 to 9. If it is one, try drawing it more plainly.");
-  if (reason === "ambiguous") {
+export function describeAnswer({ digit, reason, candidates, confidence, is_digit_probability }) {
+  if (reason === "blank") return words("blank", "", "", "");
+  if (reason === "faint") return words("faint", "", "A little more ink, please", "Draw the digit larger, about as tall as half the page.");
+  if (digit === null) return words("not_a_digit", "", "That does not look like a digit", "One digit at a time, 0 to 9. If it is one, try drawing it more plainly.");
+  const isEither = reason === "ambiguous";
+  const names = [...candidates].sort();
+  const big = isEither ? `${names[0]} or ${names[1]}?` : `${digit}`;
+  if (is_digit_probability < A_DIGIT) {
+    const which = isEither ? `${aDigit(names[0])} or ${aDigit(names[1])}` : aDigit(digit);
+    const title = `If it is a digit, ${which}`;
+    return { ...words("doubtful", isEither ? big : `${big}?`, title, `It may be none: ${percent(is_digit_probability)} likely to be a digit at all.`), spoken: title };
+  }
+  if (isEither) {
     const other = candidates.find((candidate) => candidate !== digit);
-    const names = [...candidates].sort();
-    return say("ambiguous", `${names[0]} or ${names[1]}?`, "It reads as either", `A ${digit} is a little likelier than a ${other}.`);
+    return words("ambiguous", big, "It reads as either", `${capital(aDigit(digit))} is a little likelier than ${aDigit(other)}.`);
   }
   const sure = confidence >= 0.995 ? `more than ${percent(0.99)} sure` : `${percent(confidence)} sure`;
-  const inHundred = Math.min(99, Math.round(confidence * 100));
-  const note = `Of a hundred answers this sure, ${confidence >= 0.995 ? "at least" : "about"} ${inHundred} are right.`;
-  if (confidence >= PROBABLE) return say("sure", `${digit}`, capital(sure), note);
-  return say("unsure", `${digit}`, `${confidence >= POSSIBLE ? "Probably" : "Perhaps"}, ${sure}`, note);
+  if (confidence >= PROBABLE) return words("sure", big, capital(sure), "");
+  return words("unsure", big, `${confidence >= POSSIBLE ? "Probably" : "Perhaps"}, ${sure}`, "");
 }
 
-function say(kind, big, title, note) {
-  return { kind, big, title, note, spoken: [big, title].filter(Boolean).join(", ") };
-}
+const words = (kind, big, title, note) => ({ kind, big, title, note, spoken: [big, title].filter(Boolean).join(", ") });
+const aDigit = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
 
-/** Say what is wrong. error: ApiError. Returns { kind, title, note }; the drawing is kept whatever happens, and the words say so where it matters. */
-export function sayTrouble({ status, code, message, requestId }) {
+/** Words while the pen draws. answer: of the ink so far, null where none is there yet. No verdict on half a digit. */
+export const describePartial = (answer) =>
+  answer === null ? READING : { kind: "drawing", big: answer.digit === null ? "" : `${answer.digit}`, title: `So far: ${answer.digit ?? "…"}`, note: "" };
+
+const READING = { kind: "drawing", big: null, title: "Reading …", note: "" }; // big null: the digit before stays, in grey
+
+/** Words while the answer to a finished drawing is on its way. */
+export const describeWait = (isLong) => ({ ...READING, kind: "reading", note: isLong ? "This takes longer than usual. Your drawing is kept." : "" });
+
+/** Words for what is wrong: { kind, status, title, note }. error: ApiError. Whatever happens the drawing is kept, and the words say so where it matters. */
+export function describeProblem({ status, code, message, requestId, retryAfter_s }) {
   const mention = requestId ? ` If it goes on, mention request ${requestId}.` : "";
-  if (status === 0) return { kind: "offline", title: "No connection to the server", note: "Your drawing is kept and will be read as soon as the connection is back." };
-  if (code === "not_the_gateway" && status >= 502) {
-    return { kind: "offline", title: "The server is not answering", note: "Your drawing is kept and will be read as soon as it is back." };
+  const isOurs = code !== "not_the_gateway" && code !== "another_page";
+  if (status === 0) return problem("offline", "no connection", "No connection to the server", "Your drawing is kept and will be read as soon as the connection is back.");
+  if (code === "another_page" || (!isOurs && (status === 401 || status === 403))) {
+    return problem("blocked", "signed out?", "Something in front of the page wants you to sign in", "Your drawing is kept in this tab: load the page again, sign in, and it will be read.");
   }
-  if (status === 429) return { kind: "busy", title: "A moment, please", note: "Many drawings are being read just now; yours is next." };
+  if (!isOurs && status === 504) return problem("slow", "slow", "The server is taking long", "Your drawing is kept; asking again.");
+  if (!isOurs && status >= 500) return problem("offline", "no connection", "The server is not answering", "Your drawing is kept and will be read as soon as it is back.");
+  if (status === 429) {
+    const isLong = retryAfter_s > 90;
+    return problem("busy", "busy", isLong ? "The server asks for a long break" : "A moment, please", isLong ? "It takes no more drawings for now. Yours is kept." : "Many drawings are being read just now; yours is next.");
+  }
   if (status === 503) {
-    return {
-      kind: "waiting",
-      title: "The model is not ready yet",
-      note: "The model is still being trained or loaded; drawing works, answers come as soon as it is ready.",
-    };
+    return problem("waiting", "model not ready", "The model is not ready yet", "The model is still being trained or loaded; drawing works, answers come as soon as it is ready.");
   }
-  if (status === 504) return { kind: "waiting", title: "The model is taking long", note: `Your drawing is kept; asking again.${mention}` };
-  if (status >= 500) return { kind: "broken", title: "Something went wrong on the server", note: `${sentence(message)} Your drawing is kept.${mention}` };
-  return { kind: "refused", title: "The server cannot read this drawing", note: `${sentence(message)}${mention}` };
+  if (status === 504) return problem("slow", "slow", "The model is taking long", `Your drawing is kept; asking again.${mention}`);
+  if (status >= 500) return problem("broken", "server error", "Something went wrong on the server", `${sentence(message)} Your drawing is kept.${mention}`);
+  if (!isOurs) return problem("blocked", "blocked", "Something in front of the server refused the drawing", `${sentence(message)} Your drawing is kept.`);
+  return problem("refused", null, "The server cannot read this drawing", `${sentence(message)}${mention}`);
 }
 
+const problem = (kind, status, title, note) => ({ kind, status, title, note });
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const sentence = (text) => capital(/[.!?]$/.test(text) ? text : `${text}.`);
 
-/** Which model: "digits, version 3", and while one replaces another "digits, versions 2 and 3". */
-export const sayModel = (name, versions) => `${name}, version${versions.length > 1 ? "s" : ""} ${versions.join(" and ")}`;
+/** When the page tries again by itself. left_s: seconds until then, on_ms: that moment on the clock. */
+export function describeRetry(left_s, on_ms) {
+  if (left_s <= 0) return "trying …";
+  if (left_s <= 90) return `or by itself in ${left_s}\u202fs`;
+  return `or by itself at ${new Date(on_ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}, in ${Math.round(left_s / 60)}\u202fminutes`;
+}
+
+/** What a share of the test drawings says about an answer's confidence; null where no test drawing was answered like it. bin: { count, accuracy }. */
+export function describeProof(bin) {
+  if (!bin || bin.count === 0) return null;
+  if (bin.count < ENOUGH) return `Only ${bin.count} test drawing${bin.count > 1 ? "s were" : " was"} answered this surely`;
+  const right = bin.accuracy >= 0.995 ? "more than 99" : `${Math.round(bin.accuracy * 100)}`;
+  return `Of 100 test drawings answered this surely, ${right} were right`;
+}
+
+/** Which model: "digits, version 3". */
+export const describeModel = ({ name, version }) => `${name}, version ${version}`;
 
 /** How long an answer took from here. */
-export const sayTime = (took_ms) => (took_ms < 1000 ? `${Math.max(1, Math.round(took_ms))}\u202fms` : `${(took_ms / 1000).toFixed(1)}\u202fs`);
+export const describeTime = (took_ms) => (took_ms < 1000 ? `${Math.max(1, Math.round(took_ms))}\u202fms` : `${(took_ms / 1000).toFixed(1)}\u202fs`);
+
+/** The pad's name for a screen reader. */
+export const describeDrawing = (count) => `Your drawing: ${count === 0 ? "empty" : count === 1 ? "1 stroke" : `${count} strokes`}`;
+
+/** An answer as a line of the trail: { name, sure, version }. */
+export function describeEntry(answer) {
+  const { kind, big } = describeAnswer(answer);
+  return { name: big || "none", sure: ["sure", "unsure"].includes(kind) ? percent(answer.confidence) : "", version: `v${answer.model.version}` };
+}
+
+/** What a drawing was read as before and is now: "v1: 4 → v2: 9". */
+export const describeChange = (before, now) => [before, now].map(describeEntry).map(({ name, version }) => `${version}: ${name}`).join(" → ");
+
+/** What came of reading the whole trail again. */
+export function describeReread(changed, count, version) {
+  const by = `by version ${version}`;
+  if (changed === 0) return count === 1 ? `Read the same ${by}` : `All ${count} read the same ${by}`;
+  return `${changed} of ${count} read differently ${by}`;
+}
+
+/** One bin of the reliability diagram, in which an answer lies. */
+export function describeBin({ low, high, count, accuracy }, confidence) {
+  const range = `${Math.round(low * 100)} to ${Math.round(high * 100)}\u202f%`;
+  return `This answer is ${percent(confidence)} sure. Of the test drawings, ${count.toLocaleString("en")} were answered ${range} sure, and ${percent(accuracy)} of those answers were right.`;
+}
+
+/** The line under a picture to send. */
+export const describePicture = (model, host) => `Read by ${model} · ${host}`;
+
+export const WORDS = {
+  ready: "ready",
+  noVersion: "No version of the model is available yet.",
+  unreachable: "The server cannot be reached.",
+  status: (status) => `The server answered ${status}.`,
+  digit: (digit) => `Digit ${digit}`,
+  noAnswer: "no answer",
+  frame: "Your drawing as 28 by 28 grey pixels",
+  noFrame: "Nothing yet",
+  partMissing: "A part of the page did not load. Try again, or load the page anew.",
+  badLink: "The link is damaged: it holds no drawing.",
+  linkCopied: "Link copied",
+  linkInAddress: "The link is in the address bar",
+  pictureCopied: "Picture copied",
+  pictureSaved: "Picture saved as a file",
+  pictureFile: "pynumdraw.png",
+  rereadFailed: "Not all could be read again; try later",
+  showEntry: (text) => `Draw it again: ${text}`,
+  diagram: "Reliability diagram: for each range of confidence the share of the test drawings that were read right",
+  diagramX: "how sure the answer was, %",
+  diagramY: "right, %",
+};
+
+const figure = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : `${Number(value.toPrecision(4))}`);
+const METRICS = { n: "Test digits", accuracy: "Read right", nll: "Mean negative log likelihood, nats", ece: "Expected calibration error", ece_floor: "The same for a perfectly calibrated model, by chance", validation_accuracy: "Read right in validation", errors_by_digit: "Errors for the digits 0 to 9" };
+const share = (value) => `${(value * 100).toFixed(2)}\u202f%`;
+
+/** The words of the model card's page. */
+export const CARD = {
+  title: ({ model, version }) => `${model}, version ${version}`,
+  introduction: "This is what the version that answers now says of itself. It was measured once, on the 10,000 test digits of MNIST, after training had ended.",
+  facts: ({ recipe, threshold, prior, ambiguous, ink_version }) =>
+    [
+      ["Recipe", recipe],
+      ["Taken for a digit from a probability of", threshold === undefined ? undefined : figure(threshold)],
+      ["Share of digits assumed among drawings", prior === undefined ? undefined : share(prior)],
+      ["Called ambiguous", ambiguous && `up to ${share(ambiguous.max_confidence)} sure, two digits with ${share(ambiguous.min_pair)} together`],
+      ["Version of the ink", ink_version && `${ink_version}`],
+    ].filter(([, value]) => value !== undefined),
+  metricsTitle: "Figures",
+  metricsNote: "Drawings made with mouse or finger are not MNIST: expect a little less.",
+  metrics: (metrics) =>
+    Object.entries(metrics)
+      .filter(([, value]) => typeof value === "number" || Array.isArray(value))
+      .map(([key, value]) => [METRICS[key] ?? key.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : key.endsWith("accuracy") ? share(value) : figure(value)]),
+  diagramTitle: "How true the confidence is",
+  diagramNote: "Each bar is the share of answers of that confidence that were right. On the dashed line, confidence and truth are the same.",
+  binHeads: ["Confidence", "Answers", "Right"],
+  bin: ({ low, high, count, accuracy }) => [`${Math.round(low * 100)} to ${Math.round(high * 100)}\u202f%`, count.toLocaleString("en"), share(accuracy)],
+  missing: (message) => `The card cannot be shown. ${sentence(message)}`,
+};

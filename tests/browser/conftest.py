@@ -43,20 +43,20 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         contexts.append(context)
         page = context.new_page()
 
-        def heard(message: ConsoleMessage) -> None:
+        def collect(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning") and not (failures and message.text.startswith("Failed to load resource")):
                 errors.append(message.text)
 
-        page.on("console", heard)
+        page.on("console", collect)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda asked: hosts.add((urlsplit(page.url).netloc or urlsplit(asked.url).netloc, urlsplit(asked.url).netloc)))
+        page.on("request", lambda sent: hosts.add((urlsplit(page.url).netloc or urlsplit(sent.url).netloc, urlsplit(sent.url).netloc)))
         return page
 
     yield make
     for context in contexts:
         context.close()
     assert errors == []
-    assert all(own == asked for own, asked in hosts), f"asked other hosts than its own: {hosts}"
+    assert all(own == other for own, other in hosts), f"requests went to other hosts than its own: {hosts}"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.hand import SEVEN, draw, open_page
+from tests.browser.pen import SEVEN, draw, open_page
 from tests.browser.site import best_store, chromium, served_page
 
 WINDOWS = {"": (1200, 760), "-phone": (390, 844)}  # suffix of the file's name → width and height, CSS px

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from tests.browser.hand import SEVEN, draw, open_page
+from tests.browser.pen import SEVEN, draw, open_page
 from tests.chart.tools import CHART
 from tests.e2e.load import tally
 from tests.e2e.release import NAME, PATH, fetch

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BLANK, PEN, SIDE, add, clear, extend, redo, toCanvas, toRequest, undo } from "../../web/strokes.js";
+import { BLANK, PEN, SIDE, add, clear, countPoints, duration_ms, nextPoint, redo, replace, thinned, toCanvas, toRequest, undo } from "../../web/strokes.js";
 
 const A = [[10, 10, 0]];
 const B = [[20, 20, 5]];
@@ -33,17 +33,40 @@ for (const [name, step] of [["undo", undo], ["redo", redo], ["clear", clear], ["
   test(`${name} changes nothing on a blank canvas`, () => assert.deepEqual(step(BLANK), BLANK));
 }
 
+test("another drawing in place of this one is a step that undo takes back", () =>
+  assert.deepEqual(undo(replace(add(BLANK, A), [B])).strokes, [A]));
+
 test("a point is kept with a tenth of a unit and whole milliseconds", () =>
-  assert.deepEqual(extend([], [1.2345, 9.876, 12.7]), [[1.2, 9.9, 13]]));
+  assert.deepEqual(nextPoint(undefined, [1.2345, 9.876, 12.7]), [1.2, 9.9, 13]));
 
 test("a point that hardly moved adds nothing", () => {
-  const stroke = extend([], [100, 100, 0]);
-  assert.equal(extend(stroke, [100.5, 100.5, 8]), stroke);
-  assert.equal(extend(stroke, [103, 100, 8]).length, 2);
+  assert.equal(nextPoint([100, 100, 0], [100.5, 100.5, 8]), null);
+  assert.deepEqual(nextPoint([100, 100, 0], [103, 100, 8]), [103, 100, 8]);
 });
 
 test("a pointer far outside is kept within one canvas beyond each edge, which is what the gateway takes", () =>
-  assert.deepEqual(extend([], [-9999, 9999, 0]), [[-SIDE, 2 * SIDE, 0]]));
+  assert.deepEqual(nextPoint(undefined, [-9999, 9999, 0]), [-SIDE, 2 * SIDE, 0]));
+
+test("a drawing as people make it is sent as it is", () => {
+  const strokes = [A, Array.from({ length: 1500 }, (_, k) => [k % 400, (k * 7) % 400, k])];
+  assert.equal(toRequest(strokes).strokes, strokes);
+});
+
+test("an endless scribble is thinned to what a request may hold, its ends kept", () => {
+  const scribble = Array.from({ length: 21_000 }, (_, k) => [200 + 190 * Math.sin(k / 31), 200 + 190 * Math.sin(k / 47), k]);
+  const [stroke] = toRequest([scribble]).strokes;
+  assert.ok(stroke.length <= 2000 && stroke.length > 800, `${stroke.length} points`);
+  assert.deepEqual([stroke[0], stroke.at(-1)], [scribble[0], scribble.at(-1)]);
+});
+
+test("of thousands of strokes the longest thousand are sent, in their order", () => {
+  const strokes = Array.from({ length: 3000 }, (_, k) => (k % 3 === 0 ? [[k % 400, 0, k], [k % 400, 9, k]] : [[k % 400, 0, k]]));
+  const { strokes: sent } = toRequest(strokes);
+  assert.deepEqual(sent, strokes.filter((_, k) => k % 3 === 0));
+  assert.equal(countPoints(thinned(strokes, 10)), 2000);
+});
+
+test("a drawing takes until its last point", () => assert.deepEqual([duration_ms([]), duration_ms([A, [[1, 1, 90], [5, 5, 140]]])], [0, 140]));
 
 for (const [name, rect, client] of [
   ["at 100 %", { left: 100, top: 50, width: 400, height: 400 }, [300, 250]],

@@ -1,4 +1,4 @@
-"""A hand for the tests: drawings as strokes, and the ways to draw them on the real page."""
+"""Drawings as strokes, and the ways to draw them on the real page: mouse and fingers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def open_page(page: Page, url: str) -> None:
 
 
 def smooth(stroke: Stroke, between: int = 6) -> list[tuple[float, float]]:
-    """The stroke as a hand draws it: a Catmull-Rom curve through its points, `between` points from one to the next."""
+    """The stroke as people draw it: a Catmull-Rom curve through its points, `between` points from one to the next."""
     points = [stroke[0], *stroke, stroke[-1]]
     curve = [
         tuple(
@@ -110,14 +110,14 @@ def ink_share(page: Page) -> float:
 
 
 def watch_pointer(page: Page) -> None:
-    """From now on the page remembers where it was told that the pointer is."""
-    page.evaluate("window.told = []; pad.addEventListener('pointermove', (event) => told.push([event.clientX, event.clientY]))")
+    """From now on the page remembers where the pointer was."""
+    page.evaluate("window.visited = []; pad.addEventListener('pointermove', (event) => visited.push([event.clientX, event.clientY]))")
 
 
 def ink_lay_under_pointer(page: Page) -> bool:
     """Whether the canvas holds ink wherever the pointer was while it drew, and there were such places."""
     return page.evaluate(
-        """() => told.length > 0 && told.every(([x, y]) => {
+        """() => visited.length > 0 && visited.every(([x, y]) => {
             const { left, top, width } = pad.getBoundingClientRect();
             const copy = new OffscreenCanvas(1, 1).getContext("2d");
             copy.drawImage(pad, ((left - x) * pad.width) / width, ((top - y) * pad.width) / width);

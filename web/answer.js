@@ -1,0 +1,101 @@
+/** The answer on the page: its words, the gauge "A digit?", ten bars and the picture that the model saw. It only shows; app.js decides what and when. */
+
+import { drawFrame } from "./ink.js";
+import { WORDS, describeModel, describeRetry, describeTime, percent } from "./words.js";
+
+const SETTLED_MS = 700; // a screen reader hears an answer once the pen is up and it has stood so long
+
+const byId = (id) => document.getElementById(id);
+
+/** isDrawing(): whether the pen is down. Returns { showWords, showEvidence, clearEvidence, showStatus, showRetry }. */
+export function createAnswer({ isDrawing }) {
+  const reading = byId("reading");
+  const frame = byId("frame").getContext("2d");
+  const gauge = createMeter(byId("gauge"));
+  const bars = Array.from({ length: 10 }, (_, digit) => createBar(byId("bars"), digit));
+  let rows = null; // of the frame that is shown
+  let speech = null;
+  let countdown = null;
+
+  function showFrame(next) {
+    rows = next;
+    drawFrame(frame, rows ?? [], getComputedStyle(frame.canvas).color);
+    frame.canvas.setAttribute("aria-label", rows ? WORDS.frame : WORDS.noFrame);
+  }
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showFrame(rows));
+  showFrame(null);
+
+  const view = {
+    /** kind: the state, which colours follow; big null keeps the digit that stands there. */
+    showWords({ kind, big, title, note, spoken = "" }) {
+      reading.dataset.kind = kind;
+      if (big !== null) setText("big", big);
+      setText("title", title);
+      setText("note", note);
+      byId("proof").hidden = true;
+      view.showRetry(null, false);
+      clearTimeout(speech);
+      speech = setTimeout(() => isDrawing() || setText("spoken", spoken), SETTLED_MS);
+    },
+    /** What stands behind the words, of an answer that a model gave. */
+    showEvidence({ is_digit_probability, probabilities, candidates, frame: next, model }, took_ms) {
+      gauge(is_digit_probability, candidates.length > 0);
+      bars.forEach((set, digit) => set(probabilities[digit], candidates.includes(digit)));
+      showFrame(next ?? null);
+      byId("facts").hidden = false;
+      setText("model", describeModel(model));
+      setText("took", describeTime(took_ms));
+    },
+    clearEvidence() {
+      for (const set of [gauge, ...bars]) set(null, false);
+      showFrame(null);
+      byId("facts").hidden = true;
+    },
+    showStatus(state, text) {
+      byId("status").dataset.state = state;
+      setText("status", text);
+    },
+    /** A button to try at once, with the time until the page tries by itself. */
+    showRetry(retryIn_s, isShown) {
+      clearInterval(countdown);
+      byId("retry").hidden = !isShown;
+      setText("when", "");
+      if (retryIn_s === null) return;
+      const due_ms = performance.now() + retryIn_s * 1000;
+      const on_ms = Date.now() + retryIn_s * 1000;
+      const tick = () => setText("when", describeRetry(Math.ceil((due_ms - performance.now()) / 1000), on_ms));
+      tick();
+      countdown = setInterval(tick, 250);
+    },
+  };
+  return view;
+}
+
+function setText(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
+}
+
+/** A function (share, isChosen) that sets the meter in `holder`; a share of null is no answer. */
+function createMeter(holder) {
+  const meter = holder.querySelector("[role=meter]");
+  const label = holder.querySelector(".percent");
+  return (share, isChosen) => {
+    holder.classList.toggle("is-chosen", isChosen);
+    holder.style.setProperty("--share", share ?? 0);
+    meter.setAttribute("aria-valuenow", Math.round((share ?? 0) * 100));
+    meter.setAttribute("aria-valuetext", share === null ? WORDS.noAnswer : percent(share));
+    label.textContent = share === null ? "" : percent(share);
+  };
+}
+
+function createBar(list, digit) {
+  const bar = document.createElement("li");
+  bar.innerHTML = `
+    <span class="bar-plot" role="meter" aria-label="${WORDS.digit(digit)}" aria-valuemin="0" aria-valuemax="100">
+      <span class="bar-fill"></span><span class="percent"></span>
+    </span>
+    <span class="bar-digit" aria-hidden="true">${digit}</span>`;
+  list.append(bar);
+  return createMeter(bar);
+}
