@@ -1,8 +1,8 @@
-"""The chart's reference, made from helm/pynumdraw/values.yaml: `python helm/reference.py readme|schema [--check]`.
+"""Generate the chart's reference from helm/pynumdraw/values.yaml: `python helm/reference.py readme|schema [--check]`.
 
-Above each value stands a comment `# -- A sentence.`, which becomes its row in README.md and its description in values.schema.json, and
-where the value's own type says too little a comment `# @schema {…}` with JSON Schema to add. A map without a sentence is a group: closed,
-each of its values described. A map with one is Kubernetes' own (resources, labels, …) and stays open.
+A comment `# -- A sentence.` above each value becomes its row in README.md and its description in values.schema.json. A comment
+`# @schema {…}` adds JSON Schema to the type of the default. A map without a sentence is a group: closed,
+each of its values described. A map with one is a Kubernetes type (resources, labels, …) and stays open.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Value:
 
 
 def values(text: str) -> list[Value]:
-    """All values of a values.yaml, in its order. Raises ReferenceError for one without a sentence, or whose type nobody tells."""
+    """All values of a values.yaml, in its order. Raises ReferenceError for one without a sentence, or without a type."""
     lines = text.splitlines()
 
     def walk(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[Value]:
@@ -78,7 +78,7 @@ def _comment(lines: list[str], line: int, name: str) -> tuple[str | None, dict[s
 
 
 def schema(text: str) -> str:
-    """values.schema.json: closed, so that a misspelt value is an error and not a surprise."""
+    """values.schema.json: closed to unknown names, so that a misspelt value is an error."""
     root = _group("Values of the pynumdraw chart")
     root["properties"]["global"] = {"type": "object", "description": "For charts that have this one as a dependency; not used."}
     for value in values(text):
@@ -94,7 +94,7 @@ def _group(title: str | None) -> dict[str, Any]:
 
 
 def readme(text: str, old: str) -> str:
-    """README.md with the table of values between its marks made anew. Raises ReferenceError where it has no marks."""
+    """README.md with a new table of values between its marks. Raises ReferenceError where it has no marks."""
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -111,17 +111,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python helm/reference.py", description="The chart's README and schema from its values.yaml.")
     parser.add_argument("what", choices=("readme", "schema"))
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the file is stale")
-    asked = parser.parse_args(argv)
-    path = CHART / ("README.md" if asked.what == "readme" else "values.schema.json")
+    args = parser.parse_args(argv)
+    path = CHART / ("README.md" if args.what == "readme" else "values.schema.json")
     text = (CHART / "values.yaml").read_text()
     try:
-        fresh = schema(text) if asked.what == "schema" else readme(text, path.read_text())
+        fresh = schema(text) if args.what == "schema" else readme(text, path.read_text())
     except ReferenceError as exc:
         print(exc, file=sys.stderr)
         return 2
     if path.exists() and path.read_text() == fresh:
         return 0
-    if asked.check:
+    if args.check:
         print(f"{path.name} is stale: make chart-docs chart-schema", file=sys.stderr)
         return 1
     path.write_text(fresh)

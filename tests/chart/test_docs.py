@@ -90,8 +90,8 @@ def notes(*arguments):
         ((), "helm -n drawing test digits", True),
         ((), "--reset-then-reuse-values --set model.version=2 --wait", True),
         (("--set", "model.policy=latest"), "rollback", False),
-        ((), "The models are on the claim digits-pynumdraw-models (ReadWriteMany).", True),
-        (("--set", "store.keep=false"), "It stays when the release is uninstalled.", False),
+        ((), "The models are stored on the claim digits-pynumdraw-models (ReadWriteMany).", True),
+        (("--set", "store.keep=false"), "It is kept when the release is uninstalled.", False),
     ],
 )  # fmt: skip
 def test_the_notes_say_what_holds(arguments, line, there):

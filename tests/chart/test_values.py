@@ -1,4 +1,4 @@
-"""The values: each does something, none is misspelt in silence, and a combination that cannot work is refused with a sentence."""
+"""The values: each changes something, a misspelt one is an error, and an impossible combination is refused with a sentence."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.chart import tools
 from tests.chart.conftest import template
 
 VALUES = {".".join(value.path): value for value in reference.values((tools.CHART / "values.yaml").read_text())}
-OTHER = {  # where a value of the same type would not do
+OTHER = {  # values for the test, where one derived from the default would be invalid
     "store.accessMode": "ReadWriteOnce",
     "store.size": "2Gi",
     "serving.extraArgs": ["--changed=1"],
@@ -26,7 +26,7 @@ OTHER = {  # where a value of the same type would not do
     "gateway.image.digest": "sha256:" + "b" * 64,
     "serving.maxSurge": "50%",
 }
-WITH = {  # what must be there for it to matter
+WITH = {  # values that must be set for it to have an effect
     "store.accessMode": ["--set", "store.node=n1"],
     "trainer.enabled": ["--set", "store.existingClaim=models"],
     "httpRoute.enabled": ["--set-json", 'httpRoute.parentRefs=[{"name":"edge"}]'],
@@ -65,7 +65,7 @@ def test_every_value_changes_something(name):
             if template(*base, *change) != template(*base):
                 return
         except AssertionError:
-            continue  # this base and that value do not go together; the other base tells
+            continue  # this base and that value cannot be combined; the other base decides
     pytest.fail(f"{name}={json.dumps(another(name))} changes nothing")
 
 
@@ -99,7 +99,7 @@ def test_the_chart_can_be_a_dependency_of_another():
         ({"store.accessMode": "ReadWriteOnce"}, "Set store.node to the host name of one node, or use a storage class with ReadWriteMany."),
         ({"store.accessMode": "ReadWriteOncePod"}, "Use ReadWriteMany, or ReadWriteOnce with store.node."),
         ({"store.accessMode": "ReadOnlyMany"}, "the trainer cannot write there. Set trainer.enabled=false, or use ReadWriteMany."),
-        ({"trainer.enabled": False}, "nothing would ever put a version into the new store."),
+        ({"trainer.enabled": False}, "the new store would stay empty."),
         (
             {"serving.nodeSelector": {"kubernetes.io/arch": "arm64"}},
             "asks for arm64 nodes, but tensorflow/serving is an amd64 image. Set serving.standIn=true",
@@ -117,7 +117,7 @@ def test_the_chart_can_be_a_dependency_of_another():
         ),
         ({"serving.autoscaling.enabled": True, "serving.resources.requests.cpu": None}, "set serving.resources.requests.cpu."),
         ({"httpRoute.enabled": True}, "httpRoute.enabled needs httpRoute.parentRefs"),
-        ({"metrics.serviceMonitor.enabled": True}, "needs networkPolicy.metricsFrom: nobody reaches the metrics ports otherwise."),
+        ({"metrics.serviceMonitor.enabled": True}, "needs networkPolicy.metricsFrom: otherwise Prometheus cannot reach the metrics ports."),
         ({"gateway.service.nodePort": 30080}, "gateway.service.nodePort needs gateway.service.type NodePort or LoadBalancer."),
     ],
     ids=lambda given: ",".join(given) if isinstance(given, dict) else "",

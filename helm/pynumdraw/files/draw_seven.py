@@ -1,4 +1,4 @@
-"""Draw a 7 through the Service and check what is answered: `helm test` runs this in the gateway's image.
+"""Draw a 7 through the Service and check the answer: `helm test` runs this in the gateway's image.
 
 usage: draw_seven.py URL MODEL VERSION        VERSION "latest" takes any
 """

@@ -2,7 +2,7 @@
 {{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* At most 40 characters: room for the longest ending of a resource's name, and for what a CronJob adds to its Jobs'. */}}
+{{- /* At most 40 characters, which leaves room for the longest suffix of a resource's name and for what a CronJob adds to its Jobs' names. */}}
 {{- define "pynumdraw.fullname" -}}
 {{- $name := include "pynumdraw.name" . -}}
 {{- if .Values.fullnameOverride -}}
@@ -14,7 +14,7 @@
 {{- end -}}
 {{- end }}
 
-{{- /* What selects the pods of a component; immutable in a Deployment, so it holds nothing that ever changes. (dict "root" $ "component" "…") */}}
+{{- /* Selector of a component's pods. It is immutable in a Deployment, so it contains nothing that ever changes. (dict "root" $ "component" "…") */}}
 {{- define "pynumdraw.selector" -}}
 app.kubernetes.io/name: {{ include "pynumdraw.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -65,7 +65,7 @@ app.kubernetes.io/part-of: pynumdraw
 {{ .Values.store.existingClaim | default (printf "%s-models" (include "pynumdraw.fullname" .)) }}
 {{- end }}
 
-{{- /* Pod fields that all pods have. (dict "root" $ "component" "…" "settings" .Values.… "nodeSelector" dict) */}}
+{{- /* Fields of every pod. (dict "root" $ "component" "…" "settings" .Values.… "nodeSelector" dict) */}}
 {{- define "pynumdraw.podSettings" -}}
 serviceAccountName: {{ include "pynumdraw.fullname" .root }}-{{ .component }}
 automountServiceAccountToken: false
@@ -88,7 +88,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- /* Spread over nodes and zones, each roll by itself. (dict "root" $ "component" "…") */}}
+{{- /* Spread the pods of each pod template over nodes and zones. (dict "root" $ "component" "…") */}}
 {{- define "pynumdraw.topologySpread" -}}
 {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
 - maxSkew: 1
@@ -112,7 +112,7 @@ priorityClassName: {{ . }}
 {{ max 1 (ceil $cores | int) }}
 {{- end }}
 
-{{- /* Seconds that a training may take, retries included. */}}
+{{- /* Maximum seconds of a training, retries included. */}}
 {{- define "pynumdraw.trainingSeconds" -}}
 {{ .Values.trainer.deadlineSeconds | default (eq .Values.trainer.recipe "best" | ternary 14400 1800) | int64 }}
 {{- end }}
@@ -134,9 +134,9 @@ backoffLimit: {{ $trainer.retries }}
 activeDeadlineSeconds: {{ include "pynumdraw.trainingSeconds" $root }}
 podFailurePolicy:
   rules:
-    - action: FailJob # exit code 2: the trainer refuses its data or its store, and would again
+    - action: FailJob # exit code 2: the trainer refuses its data or its store, and a retry would not help
       onExitCodes: {containerName: trainer, operator: In, values: [2]}
-    - action: Ignore # a drained node is no failed training
+    - action: Ignore # a drained node does not count as a failed training
       onPodConditions: [{type: DisruptionTarget, status: "True"}]
 template:
   metadata:
@@ -183,7 +183,7 @@ template:
       {{- end }}
 {{- end }}
 
-{{- /* Threads for gRPC calls: one for each prediction that all gateway pods together may have under way, and some for status calls. */}}
+{{- /* Threads for gRPC calls: one for each concurrent prediction of all gateway pods, and 16 (arbitrary) for status calls. */}}
 {{- define "pynumdraw.servingThreads" -}}
 {{- $gateways := .Values.gateway.autoscaling.enabled | ternary .Values.gateway.autoscaling.maxReplicas (add1 .Values.gateway.replicas) -}}
 {{ add (mul $gateways .Values.gateway.config.maxInFlight) 16 }}
