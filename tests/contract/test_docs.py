@@ -19,6 +19,7 @@ from tests.stack import ROOT
 
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
+    ROOT / "helm" / "pynumdraw" / "README.md",
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "model-card.md"),  # which is generated
 ]
 PROGRAMS = ("pynumdraw", "gateway", "trainer", "modelserver", "k8s", "data", "up.py", "helm/reference.py")
