@@ -34,8 +34,8 @@ def test_every_alert_is_seen_to_fire_and_to_keep_quiet(render):
     spec = render(**{"metrics.rules.enabled": True}).of("PrometheusRule")["spec"]
     cases = [case for group in yaml.safe_load(CASES.read_text())["tests"] for case in group["alert_rule_test"]]
     for rule in spec["groups"][0]["rules"]:
-        told = [bool(case.get("exp_alerts")) for case in cases if case["alertname"] == rule["alert"]]
-        assert True in told and False in told, rule["alert"]
+        fires = [bool(case.get("exp_alerts")) for case in cases if case["alertname"] == rule["alert"]]
+        assert True in fires and False in fires, rule["alert"]
 
 
 def test_an_alert_on_the_wanted_version_needs_a_wanted_version(render):

@@ -73,8 +73,8 @@ def test_the_trainer_understands_how_it_is_called(render, monkeypatch):
     trainer = importlib.import_module("trainer.__main__")
     for name, container in containers(render):
         if container["name"] == "trainer":
-            asked = trainer._parser().parse_args([container["command"][-1], *container["args"]])
-            assert (str(asked.store), asked.name, asked.recipe, asked.if_empty) == ("/store", "digits", "quick", name.startswith("Job"))
+            args = trainer._parser().parse_args([container["command"][-1], *container["args"]])
+            assert (str(args.store), args.name, args.recipe, args.if_empty) == ("/store", "digits", "quick", name.startswith("Job"))
 
 
 def test_every_program_that_is_called_is_in_its_image(render):
@@ -110,11 +110,11 @@ def test_every_metric_of_alerts_and_dashboard_exists(render):
     expressions = [rule["expr"] for group in found.of("PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
     board = json.loads(found.of("ConfigMap", "-dashboard")["data"]["pynumdraw.json"])
     expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    told = {sample for family in Telemetry().registry.collect() for sample in names(family)}
+    known = {sample for family in Telemetry().registry.collect() for sample in names(family)}
     for expression in expressions:
         used = set(re.findall(r'([a-z_:]+)\{|__name__="([^"]+)"', expression))
         used = {name or quoted for name, quoted in used if (name or quoted)}
-        assert used and used <= told | TENSORFLOW_SERVING_METRICS | KUBERNETES_METRICS, expression
+        assert used and used <= known | TENSORFLOW_SERVING_METRICS | KUBERNETES_METRICS, expression
         assert "@" not in expression
 
 

@@ -55,7 +55,7 @@ def test_every_value_that_is_spoken_of_exists(path):
 
 
 def test_every_flag_of_helm_in_documents_and_notes_exists():
-    told = {
+    helps = {
         verb: subprocess.run([tools.helm(), verb, "--help"], capture_output=True, text=True, check=True).stdout
         for verb in ("install", "upgrade", "rollback")
     }
@@ -63,7 +63,7 @@ def test_every_flag_of_helm_in_documents_and_notes_exists():
     for line in text.splitlines():
         if match := re.search(r"\bhelm (?:-n \S+ )?(install|upgrade|rollback) (.*)", line):
             for flag in re.findall(r" (--[a-z-]+)", match[2]):
-                assert f"{flag} " in told[match[1]] or f"{flag}\n" in told[match[1]], line
+                assert f"{flag} " in helps[match[1]] or f"{flag}\n" in helps[match[1]], line
 
 
 def notes(*arguments):

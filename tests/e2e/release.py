@@ -36,7 +36,7 @@ CONTAINED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, 
 
 @dataclass(frozen=True)
 class Site:
-    """What the suite is told of the cluster, by the environment."""
+    """What the environment tells the suite about the cluster."""
 
     kubeconfig: str
     """KUBECONFIG."""
@@ -118,7 +118,7 @@ class Release:
         return path
 
     def run(self, text: str, timeout_s: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command line from the checkout; AssertionError with what it said where it fails."""
+        """Run a command line from the checkout; AssertionError with its output where it fails."""
         done = subprocess.run(
             ["bash", "-c", self.with_values(text)],
             cwd=ROOT,
@@ -168,7 +168,7 @@ class Release:
         )
 
     def pods(self, component: str, ready: bool = True) -> list[dict[str, Any]]:
-        """The pods of a component that are not about to end; only the ready ones unless told otherwise."""
+        """The pods of a component that are not about to end; only the ready ones by default."""
         found = self.get("pods", "--selector", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and (not ready or is_ready(pod))]
 
