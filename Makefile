@@ -109,8 +109,8 @@ fmt: $(VENV)/.lint ## format the code and mend what ruff can
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-protos: $(VENV)/.lint ## pynumdraw/wire/*_pb2.py from the .proto files
-	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pynumdraw/wire/*.proto
+protos: $(VENV)/.lint ## pynumdraw/wire/*_pb2.py and modelserver/*_pb2.py from the .proto files
+	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pynumdraw/wire/*.proto modelserver/*.proto
 
 lock: $(VENV)/.lint ## requirements/*.txt from requirements/*.in
 	@requirements/lock $(VENV)/bin/uv

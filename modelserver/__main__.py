@@ -6,12 +6,12 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C and SIGTERM end it at onc
 
 import logging  # noqa: E402
 import sys  # noqa: E402
+from functools import partial  # noqa: E402
 
-from modelserver import flags, rest, rpc, runtime  # noqa: E402
+from modelserver import flags, predict, rest, rpc, runtime  # noqa: E402
 from modelserver.errors import StatusError  # noqa: E402
-from modelserver.metrics import Metrics  # noqa: E402
-from modelserver.service import Loader, Service  # noqa: E402
-from modelserver.versions import LoadPolicy, Versions  # noqa: E402
+from modelserver.service import Service  # noqa: E402
+from modelserver.versions import Versions  # noqa: E402
 
 log = logging.getLogger("modelserver")
 
@@ -19,30 +19,19 @@ log = logging.getLogger("modelserver")
 def run(options: flags.Flags) -> None:
     """Serve until the process is ended. StatusError where the server cannot start."""
     options.check()
-    runtime.library()  # where it is missing, that is the answer, not a load to try again
-    metrics = Metrics()
-    iterations = max(1, options.num_request_iterations_for_warmup) if options.enable_model_warmup else 0
-    loader = Loader(metrics, options.saved_model_tags.split(","), *options.threads(), iterations)
-    policy = LoadPolicy(
-        poll_s=options.file_system_poll_wait_seconds,
-        load_threads=max(0, options.num_load_threads),
-        unload_threads=max(0, options.num_unload_threads),
-        max_retries=max(0, options.max_num_load_retries),
-        retry_interval_s=options.load_retry_interval_micros / 1e6,
-    )
-    versions = Versions(options.model_name, options.model_base_path, loader, policy)
-    log.info(
-        "Building single TensorFlow model file config:  model_name: %s model_base_path: %s", options.model_name, options.model_base_path
-    )
+    log.info("TensorFlow %s", runtime.library().TF_Version().decode())  # without the library, no load is worth a try
+    threads = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+    load = partial(predict.load, threads=threads, with_warm_up=options.enable_model_warmup)
+    retries, retry_s = max(0, options.max_num_load_retries), options.load_retry_interval_micros / 1e6
+    versions = Versions(options.model_name, options.model_base_path, load, options.file_system_poll_wait_seconds, retries, retry_s)
     versions.start()
     versions.wait_until_served()
-    service = Service(versions, metrics, options.enable_serialization_as_tensor_content)
+    service = Service(versions)
     addresses = [f"0.0.0.0:{options.port}"] if options.port else []
     if options.grpc_socket_path:
         addresses.append(f"unix:{options.grpc_socket_path}")
-    server = rpc.serve(
-        service, addresses, max(2, options.grpc_max_threads), options.grpc_channel_arguments, options.enable_grpc_healthcheck_service
-    )
+    arguments, with_health = options.grpc_channel_arguments, options.enable_grpc_healthcheck_service
+    server = rpc.serve(service, addresses, options.grpc_max_threads, arguments, with_health)
     log.info("Running gRPC ModelServer at %s ...", " and ".join(addresses))
     if options.rest_api_port:
         serve_rest(options, service)
@@ -50,43 +39,26 @@ def run(options: flags.Flags) -> None:
 
 
 def serve_rest(options: flags.Flags, service: Service) -> None:
-    """Open the REST port; where it cannot be had, say so and go on without, as TensorFlow Serving does."""
-    if options.rest_api_port == options.port:
-        log.error(
-            "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
-            "Skipped exporting HTTP/REST API."
-        )
-        return
-    metrics_path = rest.prometheus_path(options.monitoring_config_file) if options.monitoring_config_file else None
+    """Open the REST port; where that cannot be, log why and go on without it, as TensorFlow Serving does."""
     try:
-        rest.RestServer(service, options.rest_api_port, metrics_path, options.rest_api_enable_cors_support).serve()
+        metrics_path = rest.prometheus_path(options.monitoring_config_file) if options.monitoring_config_file else None
+        rest.serve(service, options.rest_api_port, metrics_path)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", options.rest_api_port)
-    except (OSError, OverflowError) as exc:
+    except (StatusError, OSError, OverflowError) as exc:
         log.error("Failed to start HTTP Server at localhost:%d: %s", options.rest_api_port, exc)
 
 
 def main(arguments: list[str]) -> int:
-    logging.basicConfig(
-        format="%(asctime)s.%(msecs)03d: %(levelname).1s %(module)s.py:%(lineno)d] %(message)s", datefmt="%F %T", level=logging.INFO
-    )
-    program = "python -m modelserver"
+    """Read the command line and serve. Returns 255 for --help and where the server cannot start, as TensorFlow Serving does."""
+    logging.basicConfig(format="%(asctime)s: %(levelname).1s %(module)s.py:%(lineno)d] %(message)s", level=logging.INFO)
+    if "--help" in arguments:
+        print(flags.usage())
+        return 255
+    log.info("This is pynumdraw's stand-in for tensorflow_model_server, on TensorFlow's C library; it is not TensorFlow Serving.")
     try:
         options, unknown = flags.parse(arguments)
-    except flags.UsageError as exc:
-        if str(exc):
-            log.error("%s", exc)
-        sys.stdout.write(flags.usage(program))
-        return 255
-    if options.version:
-        print(f"TensorFlow ModelServer: {runtime.version()} (stand-in of pynumdraw)\nTensorFlow Library: {runtime.version()}")
-        return 0
-    if unknown:
-        print(f"unknown argument: {unknown[0]}\n{flags.usage(program)}", flush=True)
-    print(
-        "This is pynumdraw's stand-in for tensorflow_model_server, on TensorFlow's C library; it is not TensorFlow Serving.",
-        file=sys.stderr,
-    )
-    try:
+        if unknown:
+            print(f"unknown argument: {unknown[0]}; --help lists the flags", flush=True)
         run(options)
     except StatusError as exc:
         print(f"Failed to start server. Error: {exc}", flush=True)

@@ -2,9 +2,6 @@
 
 from pynumdraw.wire import serving_pb2
 
-MAX_MESSAGE_BYTES = 1024
-TRUNCATED = "...TRUNCATED"
-
 
 class StatusError(Exception):
     """A call or a load failed with this code of `tensorflow.error.Code`, which is also the gRPC code, and this message."""
@@ -15,13 +12,6 @@ class StatusError(Exception):
 
     def __str__(self) -> str:
         return f"{serving_pb2.Code.Name(self.code)}: {self.message}"
-
-    def wire_message(self) -> str:
-        """The message as a gRPC status carries it: cut where TensorFlow Serving cuts."""
-        encoded = self.message.encode()
-        if len(encoded) <= MAX_MESSAGE_BYTES:
-            return self.message
-        return encoded[:MAX_MESSAGE_BYTES].decode(errors="ignore") + TRUNCATED
 
 
 def not_found(message: str) -> StatusError:

@@ -21,8 +21,9 @@ from tensorflow_serving.apis import (
     status_pb2,
 )
 
+from modelserver import runtime_pb2
 from pynumdraw import wire
-from pynumdraw.wire import runtime_pb2, serving_pb2, tensor_pb2
+from pynumdraw.wire import serving_pb2, tensor_pb2
 
 SAME = [
     (serving_pb2.ModelSpec, model_pb2.ModelSpec),

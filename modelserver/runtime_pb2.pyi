@@ -1,6 +1,5 @@
 from pynumdraw.wire import serving_pb2 as _serving_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -22,14 +21,12 @@ class MetaGraphDef(_message.Message):
     def __init__(self, signature_def: _Optional[_Mapping[str, _serving_pb2.SignatureDef]] = ...) -> None: ...
 
 class ConfigProto(_message.Message):
-    __slots__ = ("intra_op_parallelism_threads", "inter_op_parallelism_threads", "use_per_session_threads")
+    __slots__ = ("intra_op_parallelism_threads", "inter_op_parallelism_threads")
     INTRA_OP_PARALLELISM_THREADS_FIELD_NUMBER: _ClassVar[int]
     INTER_OP_PARALLELISM_THREADS_FIELD_NUMBER: _ClassVar[int]
-    USE_PER_SESSION_THREADS_FIELD_NUMBER: _ClassVar[int]
     intra_op_parallelism_threads: int
     inter_op_parallelism_threads: int
-    use_per_session_threads: bool
-    def __init__(self, intra_op_parallelism_threads: _Optional[int] = ..., inter_op_parallelism_threads: _Optional[int] = ..., use_per_session_threads: _Optional[bool] = ...) -> None: ...
+    def __init__(self, intra_op_parallelism_threads: _Optional[int] = ..., inter_op_parallelism_threads: _Optional[int] = ...) -> None: ...
 
 class RunOptions(_message.Message):
     __slots__ = ("timeout_in_ms",)
@@ -50,25 +47,3 @@ class MonitoringConfig(_message.Message):
     PROMETHEUS_CONFIG_FIELD_NUMBER: _ClassVar[int]
     prometheus_config: PrometheusConfig
     def __init__(self, prometheus_config: _Optional[_Union[PrometheusConfig, _Mapping]] = ...) -> None: ...
-
-class HealthCheckRequest(_message.Message):
-    __slots__ = ("service",)
-    SERVICE_FIELD_NUMBER: _ClassVar[int]
-    service: str
-    def __init__(self, service: _Optional[str] = ...) -> None: ...
-
-class HealthCheckResponse(_message.Message):
-    __slots__ = ("status",)
-    class ServingStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        UNKNOWN: _ClassVar[HealthCheckResponse.ServingStatus]
-        SERVING: _ClassVar[HealthCheckResponse.ServingStatus]
-        NOT_SERVING: _ClassVar[HealthCheckResponse.ServingStatus]
-        SERVICE_UNKNOWN: _ClassVar[HealthCheckResponse.ServingStatus]
-    UNKNOWN: HealthCheckResponse.ServingStatus
-    SERVING: HealthCheckResponse.ServingStatus
-    NOT_SERVING: HealthCheckResponse.ServingStatus
-    SERVICE_UNKNOWN: HealthCheckResponse.ServingStatus
-    STATUS_FIELD_NUMBER: _ClassVar[int]
-    status: HealthCheckResponse.ServingStatus
-    def __init__(self, status: _Optional[_Union[HealthCheckResponse.ServingStatus, str]] = ...) -> None: ...
