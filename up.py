@@ -1,7 +1,7 @@
 """The whole path on one machine: train a first model if there is none, start the model server and the gateway, stop both on Ctrl-C.
 
 `make up` calls it after it has installed the programs and fetched the data. Settings come from the environment: PORT (8080),
-STORE (models), RECIPE (quick). The model server listens on a Unix socket and a free REST port: the gateway's is the only one to choose.
+STORE (models), RECIPE (quick). The model server listens on a Unix socket alone: the gateway's port is the only one that opens.
 """
 
 import os
@@ -16,23 +16,23 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
+
+from pynumdraw import wire
+from pynumdraw.wire import serving_pb2
+
 NAME = "digits"
 LOGS = Path("build/log")
 START_TIMEOUT_S = 60.0
+RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]  # the socket is there within a second
 
 
 class CannotStart(Exception):
     """The path is not up, with the reason in one sentence."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def refuse_a_port_in_use(port: int) -> None:
+    """CannotStart where another program listens on this TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -42,7 +42,7 @@ def refuse_a_port_in_use(port: int) -> None:
 
 
 def start(name: str, *command: str, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """A program of ours in a session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours."""
+    """Start `python -m COMMAND…` in a session of its own, so that Ctrl-C reaches this process alone, which stops the others in order."""
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
@@ -54,7 +54,22 @@ def start(name: str, *command: str, environ: dict[str, str] | None = None) -> su
         )
 
 
+def is_available(channel: grpc.Channel) -> bool:
+    """Whether the model server says that a version of the model is AVAILABLE; False while it does not listen."""
+    ask = channel.unary_unary(
+        wire.GET_MODEL_STATUS,
+        request_serializer=serving_pb2.GetModelStatusRequest.SerializeToString,
+        response_deserializer=serving_pb2.GetModelStatusResponse.FromString,
+    )
+    try:
+        reply = ask(serving_pb2.GetModelStatusRequest(model_spec=wire.model_spec(NAME)), timeout=2)
+    except grpc.RpcError:
+        return False
+    return any(version.state == serving_pb2.ModelVersionStatus.AVAILABLE for version in reply.model_version_status)
+
+
 def answers(url: str, wanted: Callable[[bytes], bool] = lambda body: True) -> bool:
+    """Whether a GET of this URL succeeds with a body that is wanted."""
     try:
         with urllib.request.urlopen(url, timeout=2) as reply:
             return wanted(reply.read())
@@ -63,6 +78,7 @@ def answers(url: str, wanted: Callable[[bytes], bool] = lambda body: True) -> bo
 
 
 def wait_until(what: str, ready: Callable[[], bool], programs: dict[str, subprocess.Popen[bytes]]) -> None:
+    """CannotStart where `what` is not ready within `START_TIMEOUT_S`, or a program has ended."""
     end = time.monotonic() + START_TIMEOUT_S
     while not ready():
         refuse_an_ended(programs)
@@ -72,6 +88,7 @@ def wait_until(what: str, ready: Callable[[], bool], programs: dict[str, subproc
 
 
 def refuse_an_ended(programs: dict[str, subprocess.Popen[bytes]]) -> None:
+    """CannotStart, with the last line of its log, where a program has ended."""
     for name, program in programs.items():
         if program.poll() is not None:
             log = LOGS / f"{name}.log"
@@ -80,7 +97,7 @@ def refuse_an_ended(programs: dict[str, subprocess.Popen[bytes]]) -> None:
 
 
 def stop(programs: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Last started, first ended: the gateway drains while the model server still answers. A second Ctrl-C does not leave them behind."""
+    """End the last started first: the gateway drains while the model server still answers. A second Ctrl-C has no effect."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for program in reversed(programs.values()):
@@ -92,7 +109,33 @@ def stop(programs: dict[str, subprocess.Popen[bytes]]) -> None:
             program.wait()
 
 
+def start_model_server(store: Path, unix_socket: str) -> subprocess.Popen[bytes]:
+    return start(
+        "model server",
+        "modelserver",
+        "--port=0",
+        f"--grpc_socket_path={unix_socket}",
+        f"--model_name={NAME}",
+        f"--model_base_path={store.resolve() / NAME}",
+        "--tensorflow_intra_op_parallelism=1",  # a small model is slower spread over cores,
+        "--tensorflow_inter_op_parallelism=-1",  # or handed to other threads; on the request's own no deadline ends a run
+        "--grpc_max_threads=40",  # more than the requests that the gateway lets through at a time
+    )
+
+
+def start_gateway(port: int, unix_socket: str) -> subprocess.Popen[bytes]:
+    settings = {
+        "GATEWAY_PORT": str(port),
+        "GATEWAY_METRICS_PORT": "0",
+        "GATEWAY_SHUTDOWN_DELAY_S": "0",  # no load balancer has to notice first
+        "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}",
+        "GATEWAY_MODEL_NAME": NAME,
+    }
+    return start("gateway", "gateway", environ=settings)
+
+
 def run(port: int, store: Path, recipe: str) -> None:
+    """Train where the store is empty, start both programs, print the address and stay until Ctrl-C. CannotStart where that fails."""
     refuse_a_port_in_use(port)
     fit = ["trainer", "fit", "--data", "data", "--store", str(store), "--name", NAME, "--recipe", recipe, "--if-empty"]
     trained = subprocess.run([sys.executable, "-m", *fit], check=False)
@@ -101,30 +144,12 @@ def run(port: int, store: Path, recipe: str) -> None:
     begin = time.monotonic()
     programs: dict[str, subprocess.Popen[bytes]] = {}
     with tempfile.TemporaryDirectory(prefix="pynumdraw-") as scratch:
-        unix_socket, rest_port = f"{scratch}/serving.sock", free_port()
+        unix_socket, page = f"{scratch}/serving.sock", f"http://127.0.0.1:{port}/"
         try:
-            programs["model server"] = start(
-                "model server",
-                "modelserver",
-                "--port=0",
-                f"--grpc_socket_path={unix_socket}",
-                f"--rest_api_port={rest_port}",
-                f"--model_name={NAME}",
-                f"--model_base_path={store.resolve() / NAME}",
-                "--tensorflow_intra_op_parallelism=1",  # a small model is slower spread over cores,
-                "--tensorflow_inter_op_parallelism=-1",  # or handed to other threads; on the request's own no deadline ends a run
-                "--grpc_max_threads=40",  # more than the requests that the gateway lets through at a time
-            )
-            settings = {
-                "GATEWAY_PORT": str(port),
-                "GATEWAY_METRICS_PORT": "0",
-                "GATEWAY_SHUTDOWN_DELAY_S": "0",  # no load balancer has to notice first
-                "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}",
-                "GATEWAY_MODEL_NAME": NAME,
-            }
-            programs["gateway"] = start("gateway", "gateway", environ=settings)
-            page = f"http://127.0.0.1:{port}/"
-            wait_until("the model", lambda: answers(f"http://127.0.0.1:{rest_port}/v1/models/{NAME}/metadata"), programs)
+            programs["model server"] = start_model_server(store, unix_socket)
+            programs["gateway"] = start_gateway(port, unix_socket)
+            with grpc.insecure_channel(f"unix:{unix_socket}", RECONNECT) as channel:
+                wait_until("the model", lambda: is_available(channel), programs)
             wait_until("the gateway", lambda: answers(f"{page}readyz"), programs)
             wait_until("an AVAILABLE version", lambda: answers(f"{page}api/v1/versions", lambda body: b"AVAILABLE" in body), programs)
             print(f"\n  Draw a digit:  {page}      (up in {time.monotonic() - begin:.1f} s; logs in {LOGS}/; Ctrl-C stops)\n", flush=True)
@@ -136,6 +161,7 @@ def run(port: int, store: Path, recipe: str) -> None:
 
 
 def main() -> int:
+    """Returns the exit code: 0 after Ctrl-C or SIGTERM, 1 where the path cannot be started."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what it puts in the background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:

@@ -149,7 +149,7 @@ class Versions:
         model, error = None, None
         for attempt in range(self._retries + 1):
             if attempt:
-                time.sleep(min(max(0.0, self._retry_s), threading.TIMEOUT_MAX))
+                time.sleep(min(max(0.0, self._retry_s), 1e9))  # 31 years; sleep refuses to count 2**63 ns
             try:
                 model, error = self._load_model(version.folder), None
             except Exception as exc:  # a fault of ours, too, is that version's end

@@ -4,12 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
-FED_DTYPES = (
-    "float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string",
-    "complex64", "complex128",
-)  # fmt: skip
+FED_DTYPES = ("float32", "float16", "int32", "int64", "uint8", "bool", "string")
 
 
 def half_plus(folder: Path, plus: float = 2.0, size: int = 1) -> Path:
@@ -71,11 +67,3 @@ def many_signatures(folder: Path) -> Path:
     module = _Many()
     tf.saved_model.save(module, str(folder), signatures=module.signatures())
     return folder
-
-
-def give_default(folder: Path, signature: str, alias: str, value: Any) -> None:
-    """Write into a SavedModel that this input may be left out, and what it is then."""
-    path = folder / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    model.meta_graphs[0].signature_def[signature].defaults[alias].CopyFrom(tf.make_tensor_proto(value))
-    path.write_bytes(model.SerializeToString())

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from modelserver.errors import StatusError
-from modelserver.metrics import Metrics
-from modelserver.predict import MAX_WARMUP_RECORDS, WARMUP_FILE
+from modelserver.predict import MAX_WARMUP_RECORDS, WARMUP_FILE, load
 from modelserver.runtime import SavedModel
-from modelserver.service import Loader
 from pynumdraw import wire
 from pynumdraw.wire import serving_pb2, tensor_pb2
 from tests.contract import savedmodels
@@ -24,8 +22,8 @@ from tests.stack import ROOT
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return savedmodels.half_plus(tmp_path_factory.mktemp("models") / "whole")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return savedmodels.half_plus(tmp_path_factory.mktemp("models") / "valid")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +34,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedModel]:
 
 
 @pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "7"))
+def folder(valid: Path, tmp_path: Path) -> Path:
+    """A copy that a test may corrupt."""
+    return Path(shutil.copytree(valid, tmp_path / "7"))
 
 
 def predict_request(x: float = 2.0, signature: str = "") -> serving_pb2.PredictRequest:
@@ -52,8 +50,8 @@ def y(model: SavedModel, x: float) -> float:
     return float(wire.from_tensor(model.run(model.signatures["serving_default"], inputs, ["y"])[0])[0])
 
 
-def test_a_whole_folder_loads_and_answers(whole: Path) -> None:
-    model = SavedModel(str(whole))
+def test_a_valid_folder_loads_and_answers(valid: Path) -> None:
+    model = SavedModel(str(valid))
     assert y(model, 2.0) == 3.0
     model.close()
 
@@ -65,10 +63,7 @@ def cut(path: str, to: int) -> Callable[[Path], object]:
 HALF_WRITTEN = {
     "no saved_model.pb": (
         lambda folder: (folder / "saved_model.pb").unlink(),
-        (
-            "NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle (should have a file called `saved_model.pb`)\n"
-            "Specified file path: {folder}"
-        ),
+        "NOT_FOUND: Could not find SavedModel .pb or .pbtxt at supplied export directory path: {folder}",
     ),
     "cut": (cut("saved_model.pb", 4000), "Read less bytes than requested|Can't parse"),
     "empty": (cut("saved_model.pb", 0), "NOT_FOUND: Could not find meta graph def matching supplied tags: { serve }"),
@@ -80,13 +75,13 @@ HALF_WRITTEN = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "message"), HALF_WRITTEN.values(), ids=HALF_WRITTEN.keys())
-def test_a_half_written_folder_does_not_load(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
-    spoil(folder)
+@pytest.mark.parametrize(("corrupt", "message"), HALF_WRITTEN.values(), ids=HALF_WRITTEN.keys())
+def test_a_half_written_folder_does_not_load(folder: Path, corrupt: Callable[[Path], object], message: str) -> None:
+    corrupt(folder)
     with pytest.raises(StatusError) as refused:
         SavedModel(str(folder))
     if "{folder}" in message:
-        assert str(refused.value) == message.format(folder=folder)
+        assert str(refused.value).startswith(message.format(folder=folder))
     else:
         assert re.search(message.replace("{ ", r"\{ ").replace(" }", r" \}"), str(refused.value))
 
@@ -99,21 +94,13 @@ def test_a_folder_without_its_variables_index_loads_and_then_fails_each_request(
     model.close()
 
 
-def test_tags_that_the_model_lacks_are_named(whole: Path) -> None:
-    with pytest.raises(StatusError, match=r"^NOT_FOUND: Could not find meta graph def matching supplied tags: \{ gpu serve \}"):
-        SavedModel(str(whole), ("serve", "gpu"))
-
-
-def test_a_tensor_that_the_graph_lacks_is_named(whole: Path) -> None:
-    model = SavedModel(str(whole))
+def test_a_tensor_that_the_graph_lacks_is_named(valid: Path) -> None:
+    model = SavedModel(str(valid))
     signature = serving_pb2.SignatureDef()
     signature.CopyFrom(model.signatures["serving_default"])
     signature.outputs["y"].name = "gone:0"
-    with pytest.raises(StatusError, match=r"^NOT_FOUND: FetchOutputs node gone:0: not found$"):
+    with pytest.raises(StatusError, match=r"^NOT_FOUND: the signature names gone:0, which the graph does not hold$"):
         model.run(signature, predict_request().inputs, ["y"])
-    signature.inputs["x"].name = ""
-    with pytest.raises(StatusError, match=r"^NOT_FOUND: FeedInputs: unable to find feed output $"):
-        model.run(signature, predict_request().inputs, ["x_again"])
     model.close()
 
 
@@ -123,14 +110,10 @@ def test_a_run_ends_at_its_time_limit(many: SavedModel) -> None:
         many.run(many.signatures["count"], {"n": n}, ["n"], timeout_ms=50)
 
 
-def test_strings_as_bytes_are_tensorflow_s_list_of_lengths_then_text(many: SavedModel) -> None:
-    text = [b"", b"a", b"x" * 300]
-    sent = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, string_val=text)
-    sent.tensor_shape.dim.add(size=3)
-    (echoed,) = many.run(many.signatures["echo_string"], {"x": sent}, ["y"], as_content=True)
-    assert (echoed.tensor_content, list(echoed.string_val)) == (b"\x00\x01\xac\x02a" + b"x" * 300, [])
-    (back,) = many.run(many.signatures["echo_string"], {"x": echoed}, ["y"])
-    assert list(back.string_val) == text
+def test_an_output_of_another_type_is_refused_by_its_name(many: SavedModel) -> None:
+    half = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_HALF, half_val=[0])
+    with pytest.raises(StatusError, match=r"^UNIMPLEMENTED: an output of type DT_HALF cannot be sent by the stand-in"):
+        many.run(many.signatures["echo_float16"], {"x": half}, ["y"])
 
 
 # Warm-up
@@ -151,16 +134,11 @@ def logged(request: serving_pb2.PredictRequest) -> bytes:
     return serving_pb2.PredictionLog(predict_log=serving_pb2.PredictLog(request=request)).SerializeToString()
 
 
-def loader(iterations: int = 1) -> tuple[Loader, Metrics]:
-    metrics = Metrics()
-    return Loader(metrics, ["serve"], 1, 1, iterations), metrics
-
-
-def test_warm_up_requests_run_before_a_version_serves(folder: Path) -> None:
+def test_warm_up_requests_run_before_a_version_serves(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_warm_up(folder, logged(predict_request()), b"", logged(predict_request(3.0)))
-    load, metrics = loader()
-    load(7, str(folder)).close()
-    assert f':tensorflow:serving:model_warmup_latency_count{{model_path="{folder}",status="OK"}} 1\n' in metrics.page()
+    with caplog.at_level("INFO"):
+        load(str(folder)).close()
+    assert f"warmed up with 3 records of {folder / WARMUP_FILE}" in caplog.text
 
 
 BAD_WARM_UP = {
@@ -181,13 +159,13 @@ BAD_WARM_UP = {
 def test_a_warm_up_that_fails_fails_the_load(folder: Path, records: list[bytes], message: str) -> None:
     write_warm_up(folder, *records)
     with pytest.raises(StatusError) as refused:
-        loader()[0](7, str(folder))
+        load(str(folder))
     assert str(refused.value) == message.format(path=folder / WARMUP_FILE)
 
 
 def test_without_warm_up_its_file_is_not_read(folder: Path) -> None:
     write_warm_up(folder, b"\xff")
-    loader(iterations=0)[0](7, str(folder)).close()
+    load(str(folder), with_warm_up=False).close()
 
 
 # The process
@@ -200,7 +178,7 @@ def python(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_tensorflow_is_never_imported(whole: Path) -> None:
+def test_tensorflow_is_never_imported(valid: Path) -> None:
     program = """
 import sys
 import modelserver.rest, modelserver.rpc
@@ -208,22 +186,21 @@ from modelserver.runtime import SavedModel
 SavedModel(sys.argv[1]).close()
 print([name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "keras", "flask")])
 """
-    assert python(program, str(whole)) == "[]\n"
+    assert python(program, str(valid)) == "[]\n"
 
 
 def test_twenty_swaps_leave_no_memory_behind(tmp_path: Path) -> None:
     """Each version holds 32 MB of variables; one version's worth and some slack may stay."""
     program = """
 import os, pathlib, sys
-from modelserver.metrics import Metrics
-from modelserver.service import Loader
-from modelserver.versions import LoadPolicy, Versions
+from modelserver.predict import load
+from modelserver.versions import Versions
+from pynumdraw.wire import model_spec
 from tests.stack import wait_until
 
 base = pathlib.Path(sys.argv[1])
-versions = Versions("m", str(base), Loader(Metrics(), ["serve"], 1, 1, 1), LoadPolicy(poll_s=-1, load_threads=1, max_retries=0))
+versions = Versions("m", str(base), load, poll_s=0.05, retries=0)
 (base / "1").symlink_to(sys.argv[2])
-versions.poll()
 versions.start()
 versions.wait_until_served()
 
@@ -233,9 +210,8 @@ def resident_mb():
 sizes = []
 for number in range(2, 22):
     (base / str(number)).symlink_to(sys.argv[2])
-    versions.poll()
     wait_until("the swap is done", lambda: versions.states()[:2] == [(number, 30, None), (number - 1, 50, None)])
-    with versions.use() as (served, model):
+    with versions.use(model_spec("m")) as (served, model):
         assert served == number
         assert "serving_default" in model.signatures
     sizes.append(resident_mb())

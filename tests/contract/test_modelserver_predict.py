@@ -12,16 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_metadata_pb2,
-    inference_pb2,
-    model_management_pb2,
+    get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 
 from tests.contract import savedmodels
@@ -39,7 +35,7 @@ class Client:
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
-    def predict(self, signature: str = "", outputs: tuple[str, ...] = (), timeout_s: float = 20.0, **inputs: Any) -> Any:
+    def predict(self, signature: str = "", outputs: tuple[str, ...] = (), timeout_s: float | None = 20.0, **inputs: Any) -> Any:
         """A Predict of model `digits`; inputs are TensorProtos or what `tf.make_tensor_proto` takes."""
         request = predict_pb2.PredictRequest(output_filter=outputs)
         request.model_spec.name, request.model_spec.signature_name = "digits", signature
@@ -54,7 +50,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1 of `digits` has every signature; the input `b` of `serving_default` may be left out of version 1 of `defaults`."""
+    """Version 1 of `digits` has every signature."""
     store = tmp_path_factory.mktemp("store")
     savedmodels.many_signatures(store / "digits" / "1")
     return store
@@ -95,7 +91,7 @@ def floats(shape: list[int | None], **fields: Any) -> tensor_pb2.TensorProto:
 def sample(dtype: str) -> np.ndarray:
     if dtype == "string":
         return np.array([[b"", b"\x00a\xff", b"x" * 100]], object)
-    values = [[1 + 2j, 0, -3j]] if dtype.startswith("complex") else [[0, 1, 0]] if dtype == "bool" else [[0, 1, 100]]
+    values = [[0, 1, 0]] if dtype == "bool" else [[0, 1, 100]]
     return np.array(values).astype(tf.as_dtype(dtype).as_numpy_dtype)
 
 
@@ -108,7 +104,7 @@ def typed(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
-@pytest.mark.parametrize("dtype", savedmodels.FED_DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "int32", "int64", "uint8", "bool", "string"])
 @pytest.mark.parametrize("write", [tf.make_tensor_proto, typed], ids=["bytes", "typed"])
 def test_every_dtype_comes_back_as_it_went_in_typed_fields(client: Client, dtype: str, write: Any) -> None:
     array = sample(dtype)
@@ -163,7 +159,7 @@ def test_a_signature_without_inputs_answers_a_request_with_none(client: Client) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "code", "message"),
+    ("sent", "code", "message"),
     [
         ({"signature": "none", "x": [1.0]}, "FAILED_PRECONDITION", 'Serving signature key "none" not found.'),
         (
@@ -179,10 +175,7 @@ def test_a_signature_without_inputs_answers_a_request_with_none(client: Client) 
         (
             {"signature": "matmul", "y": [[1.0]]},
             "INVALID_ARGUMENT",
-            (
-                "Signature input alias: x(feed name: matmul_x:0) not found in request and no default value provided. "
-                "Inputs expected to be in the request {y}, or default input alias set: "
-            ),
+            "input size does not match signature: 1!=1 len({y}) != len({x}). Sent extra: {y}. Missing but required: {x}.",
         ),
         (
             {"signature": "matmul", "x": floats([1], tensor_content=b"123")},
@@ -206,8 +199,8 @@ def test_a_signature_without_inputs_answers_a_request_with_none(client: Client) 
         "signature", "too few", "too many", "another name", "short bytes", "open shape", "dtype", "unknown output", "output twice",
     ],
 )  # fmt: skip
-def test_what_does_not_fit_the_signature_is_refused_to_the_letter(client: Client, asked: dict[str, Any], code: str, message: str) -> None:
-    assert refused(client.predict, **asked) == (code, message)
+def test_what_does_not_fit_the_signature_is_refused_to_the_letter(client: Client, sent: dict[str, Any], code: str, message: str) -> None:
+    assert refused(client.predict, **sent) == (code, message)
 
 
 def test_a_shape_that_the_graph_cannot_digest_gets_the_kernel_s_words(client: Client) -> None:
@@ -219,8 +212,7 @@ def test_a_shape_that_the_graph_cannot_digest_gets_the_kernel_s_words(client: Cl
 def test_a_very_long_message_is_cut(client: Client) -> None:
     code, message = refused(client.predict, a=[1.0], b=[1.0], **{"x" * 2000: [1.0]})
     assert code == "INVALID_ARGUMENT"
-    assert len(message) == 1024 + len("...TRUNCATED")
-    assert message.endswith("x...TRUNCATED")
+    assert len(message) == 1024
 
 
 def test_a_message_of_eight_megabytes_goes_both_ways(client: Client) -> None:
@@ -228,33 +220,17 @@ def test_a_message_of_eight_megabytes_goes_both_ways(client: Client) -> None:
     assert tf.make_ndarray(client.predict("echo_float32", x=array).outputs["y"]).sum() == array.sum()
 
 
-@pytest.mark.parametrize(
-    ("service", "method", "request_"),
-    [
-        ("predictions", "Classify", classification_pb2.ClassificationRequest()),
-        ("predictions", "Regress", regression_pb2.RegressionRequest()),
-        ("predictions", "MultiInference", inference_pb2.MultiInferenceRequest()),
-        ("models", "HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest()),
-    ],
-    ids=["Classify", "Regress", "MultiInference", "HandleReloadConfigRequest"],
-)
-def test_what_is_not_done_says_so(client: Client, service: str, method: str, request_: Any) -> None:
-    request_ = type(request_).FromString(request_.SerializeToString())
-    code, message = refused(getattr(getattr(client, service), method), request_, 10)
-    assert code == "UNIMPLEMENTED"
-    assert message.startswith(f"{method} is not done by the stand-in")
+def test_another_method_is_unimplemented(client: Client) -> None:
+    assert refused(client.predictions.Classify, classification_pb2.ClassificationRequest(), 10)[0] == "UNIMPLEMENTED"
 
 
-def test_metadata_holds_every_signature_that_the_file_holds(client: Client, store: Path) -> None:
-    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-    request.model_spec.name = "digits"
-    reply = client.predictions.GetModelMetadata(request, 10)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    assert reply.metadata["signature_def"].Unpack(signatures)
-    file = saved_model_pb2.SavedModel.FromString((store / "digits" / "1" / "saved_model.pb").read_bytes())
-    assert dict(signatures.signature_def) == dict(file.meta_graphs[0].signature_def)
-    assert "__saved_model_init_op" in signatures.signature_def
-    assert (reply.model_spec.name, reply.model_spec.version.value, reply.model_spec.signature_name) == ("digits", 1, "")
+@pytest.mark.parametrize("timeout_s", [None, 1e7, 1e9], ids=["none", "of 116 days", "of 31 years"])
+def test_a_call_without_a_deadline_or_with_a_distant_one_is_answered(client: Client, timeout_s: float | None) -> None:
+    """RunOptions counts milliseconds in 64 bits, and gRPC says 9e18 s for a call without a deadline."""
+    assert list(client.predict(timeout_s=timeout_s, a=[1.0], b=[2.0]).outputs["sum"].float_val) == [3.0]
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = "digits"
+    assert client.models.GetModelStatus(status, timeout_s).model_version_status[0].version == 1
 
 
 def test_a_deadline_ends_the_run_too(client: Client, server: tuple[Program, str, str]) -> None:
@@ -274,7 +250,7 @@ def test_of_four_calls_at_once_four_threads_run_three_and_refuse_one(server: tup
             codes = dict(sorted(call.result() for call in calls))
             if len(codes) > 1:
                 break
-    assert codes["RESOURCE_EXHAUSTED"] == "Server Threadpool Exhausted"
+    assert codes["RESOURCE_EXHAUSTED"] == "Concurrent RPC limit exceeded!"
     assert sorted(call.result()[0] for call in calls) == ["DEADLINE_EXCEEDED"] * 3 + ["RESOURCE_EXHAUSTED"]
 
     def answers() -> bool:
@@ -300,33 +276,19 @@ def test_requests_run_side_by_side(client: Client) -> None:
     assert answered >= 5
 
 
-def test_metrics_count_predictions_and_their_time(client: Client, server: tuple[Program, str, str]) -> None:
+def test_metrics_count_predictions(client: Client, server: tuple[Program, str, str]) -> None:
     client.predict("card")
     status, body = get(f"{server[2]}/monitoring/prometheus/metrics")
-    page = body.decode()
     assert status == 200
-    assert re.search(r'^:tensorflow:serving:request_count\{model_name="digits",status="OK"\} [1-9]', page, re.MULTILINE)
-    assert re.search(
-        r'^:tensorflow:serving:request_latency_count\{model_name="digits",API="Predict",entrypoint="GRPC"\} [1-9]', page, re.MULTILINE
-    )
-    assert re.search(r'^:tensorflow:serving:runtime_latency_bucket\{.*runtime="TF1",le="\+Inf"\} [1-9]', page, re.MULTILINE)
-    assert re.search(r'^:tensorflow:cc:saved_model:load_attempt_count\{.*/digits/1",status="success"\} 1$', page, re.MULTILINE)
+    assert re.search(r'^:tensorflow:serving:request_count\{model_name="digits",status="OK"\} [1-9]', body.decode(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def other_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the first kind that TensorFlow wrote, a default for an input of it."""
+def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A model of the first kind that TensorFlow wrote."""
     store = tmp_path_factory.mktemp("other")
     savedmodels.half_plus(store / "digits" / "00000123")
-    savedmodels.give_default(store / "digits" / "00000123", "serving_default", "x", [[6.0]])
-    return store
-
-
-@pytest.fixture(scope="module")
-def half_plus_two(other_store: Path) -> Iterator[Client]:
-    program, address, _ = model_server(
-        other_store, "--enable_serialization_as_tensor_content", "--grpc_channel_arguments=grpc.max_receive_message_length=10000,grpc.lb=x"
-    )
+    program, address, _ = model_server(store, "--grpc_channel_arguments=grpc.max_receive_message_length=10000,grpc.lb=x")
     client = Client(address)
     with program:
         yield client
@@ -338,19 +300,6 @@ def test_a_shape_that_the_graph_digests_is_not_refused(half_plus_two: Client, x:
     reply = half_plus_two.predict(x=x)
     assert tf.make_ndarray(reply.outputs["y"]).tolist() == y
     assert reply.model_spec.version.value == 123
-
-
-def test_with_the_flag_replies_carry_bytes(half_plus_two: Client) -> None:
-    output = half_plus_two.predict(x=[2.0]).outputs["y"]
-    assert (output.tensor_content, list(output.float_val)) == (np.float32(3).tobytes(), [])
-
-
-def test_an_input_with_a_default_may_be_left_out(half_plus_two: Client) -> None:
-    assert tf.make_ndarray(half_plus_two.predict().outputs["y"]).tolist() == [[5.0]]
-    assert refused(half_plus_two.predict, z=[1.0]) == (
-        "INVALID_ARGUMENT",
-        "Inputs contains invalid name. Used request inputs: , request input: z",
-    )
 
 
 def test_channel_arguments_reach_grpc(half_plus_two: Client) -> None:

@@ -17,15 +17,14 @@ from urllib.parse import urlsplit
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pynumdraw import wire
-from pynumdraw.wire import runtime_pb2, serving_pb2
+from pynumdraw.wire import serving_pb2
 from tests.contract import savedmodels
 from tests.stack import ROOT, Program, free_port, get, model_server, wait_until
 
 FAST = ("--max_num_load_retries=1", "--load_retry_interval_micros=1000")
-HEALTH_CHECK = "/grpc.health.v1.Health/Check"
-HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,7 @@ def store(models: Path, tmp_path: Path) -> Path:
 
 
 def publish(source: Path, store: Path, version: int) -> None:
-    """Put a version there whole, by one rename."""
+    """Put a version there by one rename."""
     staged = store / "digits" / f".staging-{version}"
     shutil.copytree(source, staged)
     staged.rename(store / "digits" / str(version))
@@ -89,27 +88,20 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
 # The command line
 
 
-@pytest.mark.parametrize("flags", [("--help",), ("--port=x",), ("--enable_profiler=maybe",)], ids=str)
-def test_help_and_unreadable_values_print_usage_and_exit_255(flags: tuple[str, ...]) -> None:
-    done = run(*flags)
+def test_help_lists_the_flags() -> None:
+    done = run("--help")
     assert done.returncode == 255
-    assert done.stdout.startswith("usage: python -m modelserver\nFlags:\n\t--port=8500")
-
-
-def test_version_is_two_lines_and_exit_0() -> None:
-    done = run("--version")
-    assert done.returncode == 0
-    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == ["TensorFlow ModelServer", "TensorFlow Library"]
+    assert done.stdout.startswith("usage: python -m modelserver [--name=value …]\n  --port=8500")
 
 
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        ((), "INVALID_ARGUMENT: Both server_options.model_base_path and server_options.model_config_file are empty!"),
-        (("--model_base_path=models",), "INVALID_ARGUMENT: Expected model default to have an absolute path or URI; got base_path()=models"),
-        (("--model_config_file=/x",), 'UNIMPLEMENTED: --model_config_file="/x" asks for several models, which the stand-in'),
+        (("--port=x",), "INVALID_ARGUMENT: --port=x found, an integer of 32 bits wanted"),
+        (("--model_base_path=models",), "INVALID_ARGUMENT: --model_base_path=models found, an absolute path wanted"),
+        (("--model_config_file=/x",), "UNIMPLEMENTED: --model_config_file=/x: the stand-in for tensorflow_model_server does not do that"),
     ],
-    ids=["no model", "relative", "config file"],
+    ids=["value", "relative", "config file"],
 )
 def test_a_start_that_is_refused_says_so_on_stdout_and_exits_255(flags: tuple[str, ...], line: str) -> None:
     done = run(*flags)
@@ -122,7 +114,7 @@ def test_it_says_what_it_is_and_starts_in_spite_of_an_unknown_argument(store: Pa
     program, address, _ = model_server(store, "--prot=1", "--enable_profiler=false")
     with program, Client(address) as client:
         assert client.predict() == (1, 3.0)
-        assert "unknown argument: --prot=1\nusage: " in program.output
+        assert "unknown argument: --prot=1; --help lists the flags" in program.output
         assert "stand-in for tensorflow_model_server" in program.output
 
 
@@ -194,7 +186,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     config = store / "monitoring.config"
     config.write_text('prometheus_config { enable: true path: "/metrics" }')
     program, address, rest = model_server(
-        store, f"--grpc_socket_path={store}/s", "--enable_grpc_healthcheck_service", "--rest_api_enable_cors_support",
+        store, f"--grpc_socket_path={store}/s", "--enable_grpc_healthcheck_service",
         f"--monitoring_config_file={config}", "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb",
     )  # fmt: skip
     with program:
@@ -209,24 +201,15 @@ def test_tcp_and_socket_serve_side_by_side(server: tuple[Program, str, str]) -> 
 
 @pytest.mark.parametrize("name", ["", "ModelService", "PredictionService"])
 def test_health_names_are_tensorflow_serving_s(server: tuple[Program, str, str], name: str) -> None:
-    request = runtime_pb2.HealthCheckRequest(service=name)
     with Client(server[1]) as client:
-        assert client.call(HEALTH_CHECK, request, runtime_pb2.HealthCheckResponse).status == runtime_pb2.HealthCheckResponse.SERVING
-        stub = client.channel.unary_stream(
-            HEALTH_WATCH,
-            request_serializer=runtime_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=runtime_pb2.HealthCheckResponse.FromString,
-        )
-        watch = stub(request, timeout=20)
-        assert next(watch).status == runtime_pb2.HealthCheckResponse.SERVING
-        assert watch.is_active()
-        watch.cancel()
+        reply = health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_health_does_not_know_the_full_name_of_a_service(server: tuple[Program, str, str]) -> None:
-    request = runtime_pb2.HealthCheckRequest(service="tensorflow.serving.PredictionService")
+    request = health_pb2.HealthCheckRequest(service="tensorflow.serving.PredictionService")
     with Client(server[1]) as client, pytest.raises(grpc.RpcError) as error:
-        client.call(HEALTH_CHECK, request, runtime_pb2.HealthCheckResponse)
+        health_pb2_grpc.HealthStub(client.channel).Check(request, timeout=10)
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
@@ -248,7 +231,6 @@ def test_rest_status_and_metadata(server: tuple[Program, str, str]) -> None:
     assert json.loads(body) == {
         "model_version_status": [{"version": "7", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
     }
-    assert body.startswith('{\n "model_version_status": [\n  {\n   "version": "7",\n')
     status, _, body = ask(server[2], "GET", "/v1/models/digits/versions/7/metadata")
     metadata = json.loads(body)
     assert (status, metadata["model_spec"]) == (200, {"name": "digits", "version": "7", "signature_name": ""})
@@ -264,50 +246,28 @@ def test_rest_status_and_metadata(server: tuple[Program, str, str]) -> None:
     [
         ("GET", "/v1/models/digits/versions/8", 404, '{\n    "error": "Could not find version 8 of model digits"\n}'),
         ("GET", "/v1/models/digits/versions/8/metadata", 404, '{\n    "error": "Servable not found for request: Specific(digits, 8)"\n}'),
-        ("GET", "/v1/models/other", 404, '{\n    "error": "Could not find any versions of model other"\n}'),
         ("GET", "/v1/models/digits?x", 400, '{\n    "error": "Malformed request: GET /v1/models/digits?x"\n}'),
         ("DELETE", "/v1/models/digits", 400, '{\n    "error": "Malformed request: DELETE /v1/models/digits"\n}'),
-        ("GET", f"/v1/models/digits/versions/{10**20}", 400, ""),
     ],
-    ids=["version", "version's metadata", "model", "query", "method", "too large a version"],
+    ids=["version", "version's metadata", "query", "method"],
 )
 def test_rest_errors_are_small_json(server: tuple[Program, str, str], method: str, path: str, status: int, body: str) -> None:
     assert ask(server[2], method, path)[::2] == (status, body)
 
 
-def test_rest_predict_is_not_done_and_says_so(server: tuple[Program, str, str]) -> None:
-    status, _, body = ask(server[2], "POST", "/v1/models/digits:predict", body=b'{"instances": [1.0]}')
-    assert status == 501
-    assert json.loads(body)["error"].startswith("predict over REST is not done by the stand-in")
-
-
-def test_outside_v1_there_is_an_html_404(server: tuple[Program, str, str]) -> None:
-    status, headers, body = ask(server[2], "GET", "/")
-    assert (status, headers["Content-Type"]) == (404, "text/html")
-    assert "<H1>Not Found</H1>" in body
-
-
-def test_pages_of_other_origins_may_read_when_the_flag_says_so(server: tuple[Program, str, str]) -> None:
-    status, headers, _ = ask(server[2], "OPTIONS", "/v1/models/digits:predict", {"Origin": "http://page"})
-    assert (status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Methods"]) == (200, "*", "POST, GET")
-    assert ask(server[2], "OPTIONS", "/v1/models/digits:predict")[0] == 400
-
-
-def test_one_rest_connection_serves_many_requests(server: tuple[Program, str, str]) -> None:
+def test_one_rest_connection_serves_many_requests_until_one_has_a_body(server: tuple[Program, str, str]) -> None:
     connection = http.client.HTTPConnection(urlsplit(server[2]).netloc, timeout=10)
     for method, path, body, status in (
         ("GET", "/v1/models/digits", None, 200),
-        ("POST", "/v1/models/digits:predict", b"x" * 1000, 501),
         ("HEAD", "/v1/models/digits", None, 400),
         ("GET", "/metrics", None, 200),
+        ("GET", "/", None, 404),
+        ("POST", "/v1/models/digits:predict", b"x" * 1000, 501),
     ):
         connection.request(method, path, body)
         reply = connection.getresponse()
         reply.read()
-        assert (reply.status, reply.will_close) == (status, False)
-    connection.request("POST", "/v1/models/digits:predict", iter([b"chunk"]), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
-    reply = connection.getresponse()
-    assert (reply.status, reply.will_close) == (501, True)
+        assert (reply.status, reply.will_close) == (status, body is not None)
     connection.close()
 
 
@@ -319,20 +279,18 @@ def test_metrics_stand_where_the_config_puts_them(server: tuple[Program, str, st
     status, headers, body = ask(server[2], "GET", "/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain")
     assert "# TYPE :tensorflow:serving:request_count counter\n" in body
-    assert ask(server[2], "GET", "/metrics?name=x")[::2] == (400, "Unexpected path: /metrics?name=x. Should be /metrics")
     assert ask(server[2], "GET", "/monitoring/prometheus/metrics")[0] == 404
 
 
-def test_a_monitoring_config_that_cannot_be_read_fails_the_start(store: Path) -> None:
-    config = store / "bad.config"
+def test_with_a_bad_monitoring_config_grpc_serves_and_no_rest_port_opens(store: Path) -> None:
+    config, port, rest = store / "bad.config", free_port(), free_port()
     config.write_text("prometheus { }")
-    done = run(
-        f"--port={free_port()}", f"--rest_api_port={free_port()}", "--model_name=digits", f"--model_base_path={store}/digits",
-        f"--monitoring_config_file={config}",
-    )  # fmt: skip
-    assert done.returncode == 255
-    assert done.stdout == f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{config}'\n"
-    assert "Error parsing text-format tensorflow.serving.MonitoringConfig: 1:1" in done.stderr
+    flags = (f"--port={port}", f"--rest_api_port={rest}", "--model_name=digits", f"--model_base_path={store}/digits")
+    with Program("modelserver", *flags, f"--monitoring_config_file={config}") as program:
+        program.wait_until("the reason is logged", lambda: f"Invalid protobuf file: '{config}'" in program.output)
+        with Client(f"localhost:{port}") as client:
+            assert client.predict() == (1, 3.0)
+        assert get(f"http://127.0.0.1:{rest}/v1/models/digits")[0] == 0
 
 
 # Versions
@@ -342,10 +300,9 @@ def test_without_flags_there_is_neither_health_nor_metrics(store: Path) -> None:
     program, address, rest = model_server(store)
     with program, Client(address) as client:
         with pytest.raises(grpc.RpcError) as error:
-            client.call(HEALTH_CHECK, runtime_pb2.HealthCheckRequest(), runtime_pb2.HealthCheckResponse)
+            health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
         assert get(f"{rest}/monitoring/prometheus/metrics")[0] == 404
-        assert "Access-Control-Allow-Origin" not in ask(rest, "GET", "/v1/models/digits")[1]
 
 
 def test_a_swap_under_load_fails_no_request(store: Path, models: Path) -> None:
@@ -385,7 +342,7 @@ def test_a_swap_under_load_fails_no_request(store: Path, models: Path) -> None:
         )
 
 
-def test_a_torn_new_version_ends_while_the_old_one_serves_and_a_later_one_heals(store: Path, models: Path) -> None:
+def test_a_corrupt_new_version_ends_while_the_old_one_serves_and_a_later_one_takes_over(store: Path, models: Path) -> None:
     program, address, rest = model_server(store, *FAST)
     with program, Client(address) as client:
         (store / "digits" / "2").mkdir()
@@ -393,21 +350,21 @@ def test_a_torn_new_version_ends_while_the_old_one_serves_and_a_later_one_heals(
         assert client.predict() == (1, 3.0)
         status = json.loads(get(f"{rest}/v1/models/digits/versions/2")[1])["model_version_status"][0]["status"]
         assert status["error_code"] == "NOT_FOUND"
-        assert status["error_message"].startswith("Specified file path does not appear to contain a SavedModel bundle")
+        assert status["error_message"].startswith("Could not find SavedModel")
         assert get(f"{rest}/v1/models/digits/versions/2/metadata")[0] == 404
         publish(models / "3", store, 3)
         wait_until("version 3 answers", lambda: client.predict() == (3, 4.0))
         wait_until("the old one is gone", lambda: client.states() == {3: "AVAILABLE", 2: "END", 1: "END"})
 
 
-def test_a_torn_newest_version_at_the_start_keeps_the_ports_closed_and_exits_255(store: Path) -> None:
+def test_a_corrupt_newest_version_at_the_start_keeps_the_ports_closed_and_exits_255(store: Path) -> None:
     (store / "digits" / "2").mkdir()
     port = free_port()
     done = run(f"--port={port}", "--model_name=digits", f"--model_base_path={store}/digits", *FAST)
     assert done.returncode == 255
     assert done.stdout.startswith(
         "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
-        "{{{name: digits version: 2} due to error: NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle"
+        "{{{name: digits version: 2} due to error: NOT_FOUND: Could not find SavedModel"
     )
     assert "Running gRPC ModelServer" not in done.stderr
 
@@ -450,11 +407,11 @@ def test_without_any_version_left_nothing_serves_and_the_status_remembers(store:
 def test_a_version_whose_warm_up_fails_never_serves(store: Path, models: Path) -> None:
     program, address, _ = model_server(store, *FAST)
     with program, Client(address) as client:
-        torn = store / "spoilt"
-        shutil.copytree(models / "3", torn)
-        (torn / "assets.extra").mkdir()
-        (torn / "assets.extra/tf_serving_warmup_requests").write_bytes(b"x" * 100)
-        publish(torn, store, 2)
+        corrupt = store / "corrupt"
+        shutil.copytree(models / "3", corrupt)
+        (corrupt / "assets.extra").mkdir()
+        (corrupt / "assets.extra/tf_serving_warmup_requests").write_bytes(b"x" * 100)
+        publish(corrupt, store, 2)
         wait_until("version 2 has ended", lambda: client.states().get(2) == "END")
         assert client.predict() == (1, 3.0)
         assert "Please verify your warmup data is in TFRecord format." in program.output

@@ -56,6 +56,10 @@ def test_up_answers_a_drawing_and_one_interrupt_ends_all_of_it(tiny_store: Path,
             assert json.load(reply)["digit"] == 7
         programs = children(program.pid)
         assert len(programs) == 2, programs
+        commands = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in programs]
+        (model_server,) = [command for command in commands if "modelserver" in command]
+        assert "--port=0" in model_server
+        assert not any(flag.startswith("--rest_api_port") for flag in model_server), "the model server opens no TCP port"
         program.send_signal(signal.SIGINT)
         assert program.wait(30) == 0
         assert not any(map(alive, programs))

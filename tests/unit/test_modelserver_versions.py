@@ -1,17 +1,16 @@
 """Versions are found, loaded and swapped as TensorFlow Serving does it. The models are doubles; the folders are real."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from modelserver.errors import StatusError
-from modelserver.versions import LoadPolicy, Versions
-from pynumdraw.wire import serving_pb2
+from modelserver.versions import Versions
+from pynumdraw.wire import model_spec, serving_pb2
 from tests.stack import wait_until
-
-AT_ONCE = LoadPolicy(max_retries=2, retry_interval_s=0.0)
 
 
 class Double:
@@ -27,14 +26,15 @@ class Double:
 class Server:
     """Versions over a folder whose loads fail as often as `failures` says."""
 
-    def __init__(self, base: Path, policy: LoadPolicy = AT_ONCE) -> None:
+    def __init__(self, base: Path, retries: int = 2, retry_s: float = 0.0) -> None:
         self.base = base
         self.loaded: list[int] = []
         self.failures: dict[int, int] = {}
         self.during_load: Callable[[int], object] = lambda version: None
-        self.versions: Versions[Double] = Versions("m", str(base), self.load, policy)
+        self.versions = Versions("m", str(base), self.load, retries=retries, retry_s=retry_s)
 
-    def load(self, version: int, folder: str) -> Double:
+    def load(self, folder: str) -> Double:
+        version = int(Path(folder).name)
         self.loaded.append(version)
         self.during_load(version)
         if self.failures.get(version, 0) > 0:
@@ -47,11 +47,10 @@ class Server:
             (self.base / name).mkdir()
 
     def settle(self) -> None:
-        """One look at the disk, then every decision that follows from it, all in this thread."""
-        self.versions._loader = None
+        """One look at the disk, then every decision that follows from it."""
         self.versions.poll()
         while self.versions.step():
-            pass
+            wait_until("the load has ended", lambda: "LOADING" not in self.states().values())
 
     def states(self) -> dict[int, str]:
         return {number: serving_pb2.ModelVersionStatus.State.Name(state) for number, state, _ in self.versions.states()}
@@ -59,7 +58,7 @@ class Server:
     def served(self) -> int | None:
         """The version that a request without one gets; None where there is none."""
         try:
-            with self.versions.use() as (number, _):
+            with self.versions.use(model_spec("m")) as (number, _):
                 return number
         except StatusError:
             return None
@@ -92,7 +91,7 @@ def test_the_newest_folder_with_a_number_for_a_name_is_served(server: Server, na
 def test_of_two_names_for_one_version_the_last_in_byte_order_is_loaded(server: Server) -> None:
     server.put("1", "001")
     server.settle()
-    with server.versions.use(1) as (_, model):
+    with server.versions.use(model_spec("m", 1)) as (_, model):
         assert Path(model.folder).name == "1"
 
 
@@ -106,7 +105,7 @@ def test_a_plain_file_with_a_number_for_a_name_is_tried_too(server: Server) -> N
 def test_the_new_version_is_loaded_before_the_old_one_goes(server: Server) -> None:
     server.put("1")
     server.settle()
-    with server.versions.use() as (_, first):
+    with server.versions.use(model_spec("m")) as (_, first):
         pass
     server.put("2")
     seen = []
@@ -120,7 +119,7 @@ def test_the_new_version_is_loaded_before_the_old_one_goes(server: Server) -> No
 def test_an_unload_waits_for_the_requests_in_flight(server: Server) -> None:
     server.put("1")
     server.settle()
-    with server.versions.use() as (_, first):
+    with server.versions.use(model_spec("m")) as (_, first):
         server.put("2")
         swap = threading.Thread(target=server.settle)
         swap.start()
@@ -187,7 +186,7 @@ def test_a_version_wanted_again_while_it_goes_comes_back_once_it_is_gone(server:
     server.put("1")
     server.settle()
     server.put("2")
-    with server.versions.use():
+    with server.versions.use(model_spec("m")):
         swap = threading.Thread(target=server.settle)
         swap.start()
         wait_until("version 1 is being unloaded", lambda: server.states()[1] == "UNLOADING")
@@ -213,7 +212,7 @@ def test_an_empty_folder_unloads_all_and_a_missing_one_nothing(server: Server) -
     assert server.states() == {1: "END"}
 
 
-def test_a_version_that_is_no_longer_wanted_is_not_tried_again(server: Server) -> None:
+def test_a_version_that_is_no_longer_the_newest_is_not_tried_again(server: Server) -> None:
     server.put("1")
     server.failures = {1: 99}
 
@@ -221,45 +220,39 @@ def test_a_version_that_is_no_longer_wanted_is_not_tried_again(server: Server) -
         if version == 1:
             server.put("2")
             server.versions.poll()
-            with server.versions._changed:
-                server.versions._decide()
 
     server.during_load = a_newer_one_appears
-    server.versions._loader = None
-    server.versions.poll()
-    server.versions.step()
-    assert server.loaded == [1]
-    assert server.states()[1] == "END"
+    server.settle()
+    assert server.loaded == [1, 2]
+    assert server.states() == {2: "AVAILABLE", 1: "END"}
 
 
-def test_a_load_that_succeeds_after_it_was_called_off_is_closed(server: Server) -> None:
+def test_a_load_that_succeeds_after_a_newer_version_appeared_is_closed(server: Server) -> None:
     server.put("1")
     made: list[Double] = []
     load = server.load
 
-    def remember(version: int, folder: str) -> Double:
-        made.append(load(version, folder))
-        if version == 1:
+    def load_and_publish(folder: str) -> Double:
+        made.append(load(folder))
+        if len(made) == 1:
             server.put("2")
             server.versions.poll()
-            with server.versions._changed:
-                server.versions._decide()
         return made[-1]
 
-    server.versions._load_servable, server.versions._loader = remember, None
-    server.versions.poll()
-    server.versions.step()
+    server.versions._load_model = load_and_publish
+    server.settle()
     assert made[0].closed
     assert str(server.versions.states()[-1][2]) == "CANCELLED: Loading of servable cancelled"
+    assert server.served() == 2
 
 
-def test_a_fault_of_the_loader_is_that_version_s_end_and_not_the_server_s(server: Server) -> None:
+def test_an_unexpected_exception_ends_that_version_alone(server: Server) -> None:
     server.put("1")
 
-    def burst(version: int) -> None:
+    def fail(version: int) -> None:
         raise RuntimeError("oops")
 
-    server.during_load = burst
+    server.during_load = fail
     server.settle()
     assert str(server.versions.states()[0][2]) == "INTERNAL: RuntimeError: oops"
     server.during_load = lambda version: None
@@ -269,19 +262,14 @@ def test_a_fault_of_the_loader_is_that_version_s_end_and_not_the_server_s(server
 
 
 def test_a_version_that_does_not_serve_is_named(server: Server) -> None:
-    with pytest.raises(StatusError, match=r"^NOT_FOUND: Servable not found for request: Specific\(m, 4\)$"), server.versions.use(4):
-        pass
-    with pytest.raises(StatusError, match=r"^NOT_FOUND: Servable not found for request: Latest\(m\)$"), server.versions.use():
-        pass
-
-
-def test_a_relative_folder_is_refused() -> None:
-    with pytest.raises(StatusError, match=r"Expected model m to have an absolute path or URI; got base_path\(\)=models/m$"):
-        Versions("m", "models/m", lambda version, folder: Double(folder))
+    for number, wanted in ((4, "Specific(m, 4)"), (None, "Latest(m)")):
+        with pytest.raises(StatusError) as refused, server.versions.use(model_spec("m", number)):
+            pass
+        assert str(refused.value) == f"NOT_FOUND: Servable not found for request: {wanted}"
 
 
 def test_the_start_waits_until_a_version_is_there(tmp_path: Path) -> None:
-    server = Server(tmp_path / "m", LoadPolicy(poll_s=1))
+    server = Server(tmp_path / "m")
     server.versions.start()
     waiting = threading.Thread(target=server.versions.wait_until_served)
     waiting.start()
@@ -305,9 +293,8 @@ def test_a_corrupt_newest_version_fails_the_start_though_an_older_one_is_there(s
     assert server.loaded == [2, 2, 2]
 
 
-@pytest.mark.parametrize(("load_threads", "can_go_on"), [(0, False), (2, True)], ids=["inline", "two threads"])
-def test_only_load_threads_let_a_newer_version_pass_one_that_hangs(tmp_path: Path, load_threads: int, can_go_on: bool) -> None:
-    server = Server(tmp_path, LoadPolicy(load_threads=load_threads, max_retries=0))
+def test_a_newer_version_passes_one_whose_load_hangs(tmp_path: Path) -> None:
+    server = Server(tmp_path, retries=0)
     server.put("1")
     server.versions.start()
     server.versions.wait_until_served()
@@ -320,31 +307,22 @@ def test_only_load_threads_let_a_newer_version_pass_one_that_hangs(tmp_path: Pat
 
     server.during_load = hang
     server.put("2")
-    server.versions.poll()
     assert begun.wait(10)
     server.put("3")
-    server.versions.poll()
     try:
-        if can_go_on:
-            wait_until("version 3 serves", lambda: server.served() == 3)
-        else:
-            assert 3 not in server.states()
+        wait_until("version 3 serves", lambda: server.served() == 3)
         assert server.states()[2] == "LOADING"
     finally:
         let_go.set()
-    wait_until("version 3 serves", lambda: server.served() == 3)
     wait_until("the others have ended", lambda: server.states() == {3: "AVAILABLE", 2: "END", 1: "END"})
 
 
-def test_unload_threads_let_a_load_begin_while_an_old_version_is_still_used(tmp_path: Path) -> None:
-    server = Server(tmp_path, LoadPolicy(unload_threads=1, max_retries=0))
+def test_the_longest_retry_interval_is_waited_for_and_not_an_error(tmp_path: Path) -> None:
+    server = Server(tmp_path, retries=1, retry_s=(2**63 - 1) / 1e6)
     server.put("1")
-    server.versions.start()
-    server.versions.wait_until_served()
-    with server.versions.use():
-        server.put("2")
-        wait_until("version 2 serves", lambda: server.served() == 2)
-        server.put("3")
-        wait_until("version 3 serves", lambda: server.served() == 3)
-        assert server.states()[1] == "UNLOADING"
-    wait_until("the others have ended", lambda: server.states() == {3: "AVAILABLE", 2: "END", 1: "END"})
+    server.failures = {1: 1}
+    server.versions.poll()
+    server.versions.step()
+    wait_until("the first try has failed", lambda: server.failures == {1: 0})
+    time.sleep(0.2)  # an OverflowError would have ended the load by now
+    assert server.states() == {1: "LOADING"}
