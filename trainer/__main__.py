@@ -1,7 +1,7 @@
 """`python -m trainer`: fit, evaluate, gate. `python -m pynumdraw.store` lists and prunes versions.
 
-Exit codes: 0 done, 1 the gate says no or something unexpected happened, 2 refused (a sentence on stderr, nothing on stdout),
-130 and 143 stopped by Ctrl-C and SIGTERM.
+Exit codes: 0 done; 1 the gate says no, or an unexpected error; 2 refused (one sentence on stderr, nothing on stdout);
+130 and 143 stopped by Ctrl-C and by SIGTERM.
 """
 
 import argparse
@@ -39,17 +39,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fit(args: argparse.Namespace) -> int:
     store = ModelStore(args.store, args.name)
-    if args.if_empty and (held := store.versions()):
-        print(f"{store.folder} holds version {held[-1]} already; nothing to do")
+    if args.if_empty and (versions := store.versions()):
+        print(f"{store.folder} holds version {versions[-1]} already; nothing to do")
         return 0
     with store.next_version():
-        pass  # a store that cannot be written to is told before the training, not after
-    mnist = load_mnist(args.data)  # and what is wrong with the data before TensorFlow is imported
+        pass  # raises now, not after the training, where the store cannot be written to
+    mnist = load_mnist(args.data)  # before TensorFlow is imported, so that wrong data is refused at once
     recipe = RECIPES[args.recipe]
     _use_threads(recipe.threads)
     from trainer.fit import fit
 
-    commit = os.environ.get("SOURCE_COMMIT")  # an image holds no repository, but says this
+    commit = os.environ.get("SOURCE_COMMIT")  # set in the image, which holds no repository
     number = fit(recipe, mnist, store, args.seed, args.if_empty, commit)
     print(f"{store.folder} holds version {store.versions()[-1]} already; nothing to do" if number is None else store.path(number))
     return 0
@@ -67,8 +67,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     drawings = load_drawings(args.drawings) if args.drawings else None
     evaluations = [evaluate(store, version, args.data, drawings) for version in versions]
-    for measure, value, conditions in table(evaluations):
-        print(f"{measure:55s} {value:>18s}   {conditions}")
+    for name, value, conditions in table(evaluations):
+        print(f"{name:55s} {value:>21s}   {conditions}")
     if args.card:
         write_card(args.card, evaluations)
         print(f"wrote {args.card}", file=sys.stderr)
@@ -83,18 +83,16 @@ def _gate(args: argparse.Namespace) -> int:
     passed = all(check.passed for check in checks)
     for check in checks:
         print(check)
-    print(
-        f"{'yes' if passed else 'no'}: version {args.candidate} {'may' if passed else 'may not'} take the place of version {args.baseline}"
-    )
+    print(f"{'yes' if passed else 'no'}: version {args.candidate} {'may' if passed else 'may not'} replace version {args.baseline}")
     return 0 if passed else 1
 
 
 def _use_threads(threads: int) -> None:
-    """TensorFlow is imported only by the commands that need it (it takes seconds), and told how many threads to use before it runs."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its own log speaks of CPU features, not of this program
+    """Import TensorFlow, which takes seconds, and set its number of threads, which must happen before it runs; 0: it chooses."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its log is about CPU features, not about this program
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # it warns of the session loader, which is meant
+    tf.get_logger().setLevel("ERROR")  # it warns of the session loader, which is used on purpose
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
@@ -114,13 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
     fit.set_defaults(run=_fit)
 
-    evaluate = commands.add_parser("evaluate", parents=[shared, data], help="measure versions: every figure of the model card")
-    evaluate.add_argument("--version", type=int, nargs="+", help="which; several of one recipe give mean and spread (the newest)")
+    evaluate = commands.add_parser("evaluate", parents=[shared, data], help="measure versions: every metric of the model card")
+    evaluate.add_argument(
+        "--version", type=int, nargs="+", help="which versions; several of one recipe give mean and deviation (the newest)"
+    )
     evaluate.add_argument("--drawings", type=Path, nargs="+", help="files of drawings by people, a JSON object a line, .gz or not")
     evaluate.add_argument("--card", type=Path, help="write the model card there, its pictures beside it")
     evaluate.set_defaults(run=_evaluate)
 
-    gate = commands.add_parser("gate", parents=[shared, data], help="may a candidate take a baseline's place? exit code 0 yes, 1 no")
+    gate = commands.add_parser("gate", parents=[shared, data], help="may a candidate replace a baseline? exit code 0 yes, 1 no")
     gate.add_argument("--candidate", type=int, required=True)
     gate.add_argument("--baseline", type=int, required=True)
     gate.add_argument("--golden", type=Path, default=Path("tests/golden/drawings"), help="golden drawings (tests/golden/drawings)")
@@ -129,14 +129,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM came."""
+    """The program was stopped by Ctrl-C or SIGTERM."""
 
     def __init__(self, signum: int) -> None:
         self.exit_code = 128 + signum
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    """Leave, and again every second: an exception that comes up inside a callback of TensorFlow's is swallowed there."""
+    """Kill the workers and raise _Stopped, again every second: an exception that is raised in a callback of TensorFlow is lost there."""
     for worker in multiprocessing.active_children():
         worker.kill()
     signal.signal(signal.SIGALRM, lambda number, frame: _stop(signum, frame))

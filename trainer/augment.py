@@ -1,14 +1,15 @@
-"""One warp for all that is trained on, digits and non-digits alike: turned, stretched, slanted, bent, thicker or thinner, in the graph.
+"""The augmentation of all training images, digits and non-digits alike: turn, stretch, slant, bend, pen width and ink, in the graph.
 
 Non-digits that pass through another augmentation than the digits teach a model "sharp means no digit"; so there is only this one.
+Its spreads are arbitrary.
 """
 
 import numpy as np
 import tensorflow as tf
 
 _SIZE = 28
-_PAD = 2
-_KNOTS = 5  # of the elastic field, along each axis
+_PAD = 2  # px of paper around the image, so that what is outside it is 0
+_KNOTS = 5  # of the elastic field along each axis; arbitrary, bends of a quarter of the frame
 
 
 def _bumps() -> np.ndarray:
@@ -24,7 +25,7 @@ _BUMPS = _bumps()
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, strength: float | tf.Tensor = 1.0) -> tf.Tensor:
-    """uint8[N, 28, 28] → float32[N, 28, 28, 1], ink 0 to 1, each image warped by its own draw. seed: int32[2]; the same gives the same."""
+    """uint8[N, 28, 28] → float32[N, 28, 28, 1], ink 0 to 1, each image warped by random numbers of its own. seed: int32[2]."""
     n = tf.shape(images)[0]
     draw = tf.random.experimental.stateless_split(seed, 3)
     turn, slant, wide, high, right, down, thick, gain = tf.unstack(tf.random.stateless_normal((8, n), draw[0]) * strength)
@@ -54,7 +55,7 @@ def _sample(images: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
 
 
 def _pen(images: tf.Tensor, thicker: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
-    """A thicker pen (thicker > 0) or a thinner one, and more or less ink: grey dilation and erosion in part."""
+    """The images with thicker lines (thicker > 0) or thinner ones, by part of a grey dilation or erosion, and with more or less ink."""
     thicker, gain = tf.clip_by_value(thicker, -0.45, 0.8)[:, None, None, None], gain[:, None, None, None]
     wide = tf.nn.max_pool2d(images, 3, 1, "SAME")
     thin = -tf.nn.max_pool2d(-images, 3, 1, "SAME")

@@ -1,7 +1,7 @@
 """MNIST's four files, checked, and the parts they are split into.
 
-The 60,000 training images become `fit` (weights) and `validation` (temperature, threshold, gate), by a fixed seed. The 10,000 test images
-choose nothing: they are read when a finished model is scored.
+The 60,000 training images are split by a fixed seed into `fit`, for the weights, and `validation`, for temperature, threshold and gate. The
+10,000 test images choose nothing: they score a finished model.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from trainer.errors import DataError
 from trainer.idx import find_idx, read_idx
 
 CLASSES = 10
-_SPLIT_SEED = 60_000
+_SPLIT_SEED = 60_000  # arbitrary
 _NAMES = {"train": "train-{}-idx{}-ubyte", "test": "t10k-{}-idx{}-ubyte"}
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Images and what they are."""
+    """Images of digits and their labels."""
 
     images: np.ndarray
     """uint8[N, 28, 28], 0 paper, 255 ink."""
@@ -35,7 +35,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Mnist:
-    """All four files."""
+    """The content of the four files."""
 
     train: Digits
     test: Digits
@@ -44,14 +44,14 @@ class Mnist:
 
 
 def load_mnist(folder: Path) -> Mnist:
-    """Both parts. Raises Refused for a file that is not what it should be."""
+    """The training and the test part. Raises Refused for a file that is missing or not valid."""
     train, train_sums = load_digits(folder, "train")
     test, test_sums = load_digits(folder, "test")
     return Mnist(train, test, {**train_sums, **test_sums})
 
 
 def load_digits(folder: Path, part: str) -> tuple[Digits, dict[str, str]]:
-    """MNIST's part "train" or "test", and the SHA-256 of its files by name. Raises Refused for a file that is not what it should be."""
+    """MNIST's part "train" or "test", and the SHA-256 of its files by name. Raises Refused for a file that is missing or not valid."""
     images_path, labels_path = (find_idx(folder, _NAMES[part].format(*kind)) for kind in (("images", 3), ("labels", 1)))
     images, images_sum = read_idx(images_path, dims=3)
     labels, labels_sum = read_idx(labels_path, dims=1)
@@ -79,9 +79,9 @@ def check_digits(digits: Digits, images_path: Path, labels_path: Path) -> None:
 
 
 def split(digits: Digits) -> tuple[Digits, Digits]:
-    """(fit, validation), the latter a twelfth (5,000 of 60,000), drawn at random but always the same.
+    """(fit, validation): the latter is a twelfth (5,000 of 60,000, as is usual for MNIST), chosen at random but always the same.
 
-    Not by the run's seed: a gate compares two models on images that neither was fitted to.
+    The seed of the run has no part in it, since the gate compares two models on images to which neither was fitted.
     """
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(digits))
     cut = max(CLASSES, len(digits) // 12)

@@ -1,4 +1,4 @@
-"""Drawings by people, as JSON: one a line in a file (`.jsonl`, `.jsonl.gz`), or one a file in a folder of golden cases."""
+"""Drawings by people as JSON: one in each line of a file (`.jsonl`, `.jsonl.gz`), or one in each file of a folder of golden cases."""
 
 import gzip
 import json
@@ -15,16 +15,16 @@ from trainer.errors import DataError
 
 @dataclass(frozen=True)
 class Drawings:
-    """Frames, and what is known of each."""
+    """Frames, and what is known about each."""
 
     frames: np.ndarray
     """uint8[N, 28, 28], through the rasteriser."""
     rows: Sequence[dict[str, Any]]
     """The JSON objects: label, kind, writer, ambiguous, …; for golden cases `expect`."""
 
-    def of(self, **wanted: object) -> "Drawings":
-        """Those with these values; a field that is absent counts as False."""
-        at = [k for k, row in enumerate(self.rows) if all(row.get(name, False) == value for name, value in wanted.items())]
+    def of(self, **fields: object) -> "Drawings":
+        """The drawings with these values of the fields; a field that a drawing lacks counts as False."""
+        at = [k for k, row in enumerate(self.rows) if all(row.get(name, False) == value for name, value in fields.items())]
         return Drawings(self.frames[at], [self.rows[k] for k in at])
 
     @property
@@ -37,7 +37,7 @@ class Drawings:
 
 
 def load_drawings(paths: Sequence[Path]) -> Drawings:
-    """The drawings in these files. Raises DataError naming file and line for one that is none."""
+    """The drawings in these files. Raises DataError naming file and line for a line that is no drawing."""
     rows = []
     for path in paths:
         try:
@@ -45,13 +45,13 @@ def load_drawings(paths: Sequence[Path]) -> Drawings:
                 rows += [_row(line, f"{path}, line {number}") for number, line in enumerate(file, 1) if line.strip()]
         except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as exc:
             raise DataError(f"{path}: wanted JSON lines, found {exc}") from exc
-    return _rasterised(rows)
+    return _rasterise(rows)
 
 
 def load_golden(folder: Path) -> Drawings:
-    """The golden cases `<case>.json` in the folder that expect a digit, or none for being not_a_digit; `case` is the name."""
+    """The golden cases `<case>.json` in the folder that expect a digit or not_a_digit; the field `case` has the name."""
     rows = [{**_row(path.read_text(encoding="utf-8"), str(path)), "case": path.stem} for path in sorted(folder.glob("*.json"))]
-    return _rasterised([row for row in rows if "digit" in row.get("expect", {}) or row.get("expect") == {"reason": "not_a_digit"}])
+    return _rasterise([row for row in rows if "digit" in row.get("expect", {}) or row.get("expect") == {"reason": "not_a_digit"}])
 
 
 def _row(text: str, where: str) -> dict[str, Any]:
@@ -65,6 +65,6 @@ def _row(text: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _rasterised(rows: Sequence[dict[str, Any]]) -> Drawings:
+def _rasterise(rows: Sequence[dict[str, Any]]) -> Drawings:
     frames = [ink.rasterise(ink.clip_strokes(row["strokes"], row["width"], row["height"])) for row in rows]
     return Drawings(np.array(frames, np.uint8).reshape(-1, ink.FRAME_PX, ink.FRAME_PX), rows)

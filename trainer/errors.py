@@ -1,20 +1,20 @@
-"""What makes the trainer refuse: exit code 2, one sentence on stderr, no version written.
+"""The errors for which the trainer refuses: exit code 2, one sentence on stderr, no version written.
 
 Refused
-├── IdxFormatError   a file that is not the IDX file it should be
+├── IdxFormatError   a file that is no valid IDX file of its kind
 ├── DataError        images and labels that cannot be trained on
-└── TrainingError    a model that came out unusable
+└── TrainingError    a model that must not be served
 """
 
 from pathlib import Path
 
 
 class Refused(Exception):
-    """The command will not go on, for a reason that the user can act on."""
+    """The command cannot be carried out, for a reason that the user can act on."""
 
 
 class IdxFormatError(Refused):
-    """A file does not hold what an IDX file of this kind holds."""
+    """A file is no valid IDX file of its kind."""
 
     def __init__(self, path: Path, wanted: str, found: str) -> None:
         super().__init__(f"{path}: wanted {wanted}, found {found}")

@@ -1,10 +1,10 @@
-"""A published version, asked through a session as TensorFlow Serving asks it: every figure of the model card."""
+"""Every metric of the model card, of a published version that runs in a session as in TensorFlow Serving."""
 
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,62 @@ from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings
 from trainer.export import Session, open_session
+from trainer.metrics import Metric, Scores, percent
 from trainer.workers import in_processes
 
-Answers = dict[str, np.ndarray]
-_SEED = 7_000_003  # of what is drawn here; no training run uses it
-_SYNTHETIC = 1_000  # drawings of each kind
+Outputs = dict[str, np.ndarray]
+_SEED = 7_000_003  # of the drawings that are made here; arbitrary, but that of no training run
+_SYNTHETIC = 1_000  # drawings of each kind: one is 0.1 %; arbitrary
 _ROUNDS = 30  # of measuring the session time: the lowest is then the same within 4 % from run to run on a shared machine
+_LISTED_ERRORS = 40  # on the model card's contact sheet, five rows of eight; arbitrary
 
 
-@dataclass
+@dataclass(frozen=True)
+class ErrorSheet:
+    """Frames that were read wrongly."""
+
+    frames: np.ndarray
+    """uint8[N, 28, 28]."""
+    captions: list[str]
+    """True digit, the digit it was read as, confidence."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured of one version."""
 
     version: int
     manifest: dict[str, Any]
-    figures: dict[str, float | None]
-    """By name; None: not measured."""
-    conditions: dict[str, str]
-    """How each figure came about."""
-    reliability: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    confusion: np.ndarray = field(default_factory=lambda: np.zeros((10, 10), np.int64))
-    worst: tuple[np.ndarray, list[str]] = field(default_factory=lambda: (np.zeros((0, 28, 28), np.uint8), []))
+    metrics: list[Metric]
+    scores: dict[str, Scores]
+    """By the name of the set of digits: "MNIST test" and, where there are any, "pen digits"."""
+    errors: ErrorSheet
+    """The surest errors of each set."""
 
 
-def ask(session: Session, frames: np.ndarray, batch: int = 500) -> Answers:
-    """The session's outputs for uint8[N, 28, 28]."""
+@dataclass(frozen=True)
+class _Predicted:
+    """Digits, a version's outputs for them, and their scores."""
+
+    digits: Digits
+    outputs: Outputs
+    scores: Scores
+
+    @property
+    def guess(self) -> np.ndarray:
+        return self.outputs["probabilities"].argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        return self.outputs["probabilities"].max(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        return self.guess == self.digits.labels
+
+
+def predict(session: Session, frames: np.ndarray, batch: int = 500) -> Outputs:
+    """The session's outputs, by name, for uint8[N, 28, 28]."""
     if not len(frames):
         frames = np.zeros((0, 28, 28), np.uint8)
     parts = [session(frames[i : i + batch]) for i in range(0, max(len(frames), 1), batch)]
@@ -52,26 +83,31 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
     """Measure one version. Raises StoreError for one that is missing or corrupt, Refused for bad data."""
     store.verify(version)
     session, _ = open_session(store.path(version))
-    result = Evaluation(version, store.manifest(version), {}, {})
-    test, _ = load_digits(data, "test")
-    _measure_test(result, ask(session, test.images), test)
-    _measure_drawings(result, session, drawings)
+    manifest = store.manifest(version)
+    test = _predicted(session, load_digits(data, "test")[0])
+    pen_drawings = drawings.of(kind="digit") if drawings else None
+    pens = _predicted(session, Digits(pen_drawings.frames, pen_drawings.labels)) if pen_drawings else None
     _, validation = split(load_digits(data, "train")[0])
-    for name, frames in synthetic(validation).items():
-        _note(
-            result,
-            f"{name} rejected",
-            float((~ask(session, frames)["accepted"]).mean()),
-            f"n {len(frames)}, drawn by `trainer`, seed {_SEED}",
-        )
-    _measure_cost(result, store.path(version))
-    return result
+    sets = {"MNIST test": test} | ({"pen digits": pens} if pens else {})
+    return Evaluation(
+        version,
+        manifest,
+        [
+            *_mnist_metrics(test),
+            *_pen_metrics(pens, [str(row.get("writer", "")) for row in pen_drawings.rows] if pen_drawings else []),
+            *_non_digit_metrics(session, pens, drawings),
+            *_rejection_metrics(session, validation),
+            *_cost_metrics(store.path(version), manifest),
+        ],
+        {name: each.scores for name, each in sets.items()},
+        _surest_errors(list(sets.values())),
+    )
 
 
-def synthetic(validation: Digits) -> dict[str, np.ndarray]:
-    """What is to be rejected and needs no drawing by a person: frames by kind."""
+def rejection_sets(validation: Digits) -> dict[str, np.ndarray]:
+    """Frames uint8[N, 28, 28] that are to be rejected and need no drawing by a person, by kind."""
 
-    def drawn(draw: Callable[[np.random.Generator], Any], seed: int) -> np.ndarray:
+    def drawings(draw: Callable[[np.random.Generator], Any], seed: int) -> np.ndarray:
         return strokes.draw_many(draw, _SYNTHETIC, (_SEED, seed))
 
     doodles = (non_digits.figure, non_digits.scribble, non_digits.one_stroke, non_digits.invented_character)
@@ -84,135 +120,146 @@ def synthetic(validation: Digits) -> dict[str, np.ndarray]:
     )
     pairs = validation.images[: 2 * _SYNTHETIC].reshape(-1, 2, 28, 28)
     return {
-        "doodles": drawn(lambda rng: doodles[rng.integers(len(doodles))](rng), 1),
+        "doodles": drawings(lambda rng: doodles[rng.integers(len(doodles))](rng), 1),
         "noise": np.clip(noise, 0, 255).astype(np.uint8),
-        "clothing-like shapes": drawn(non_digits.blob, 2),
+        "clothing-like shapes": drawings(non_digits.blob, 2),
         "blank": np.zeros((1, 28, 28), np.uint8),
         "full ink": np.full((1, 28, 28), 255, np.uint8),
-        "two digits side by side, drawn": drawn(lambda rng: non_digits.several_digits(rng), 3),
+        "two digits side by side, drawn": drawings(non_digits.several_digits, 3),
         "two digits side by side, MNIST": np.stack(
             [ink.frame_from_picture(np.concatenate([left[:, 3:25], right[:, 3:25]], 1)) for left, right in pairs]
         ),
-        "letters of our own design": drawn(non_digits.letter, 4),
+        "letters of our own design": drawings(non_digits.letter, 4),
     }
 
 
-def latency(folder: Path) -> tuple[float, float]:
-    """(ms an image of session time asked one by one, the same in batches of 64), on the caller's thread alone.
+def latency_ms(folder: Path) -> tuple[float, float]:
+    """Session time per image on one thread: ms for one image a call, and ms with 64 images a call.
 
-    The lowest of the rounds' medians: what others do on the machine only ever adds. In a process of its own, since the first session of a
-    process decides on the threads of all.
+    The lowest of the rounds' medians, since other programs on the machine only ever add. In a process of its own, since the first session
+    of a process decides how many threads all have.
     """
-    return in_processes(_latency, [(folder,)], 1)[0]
+    return in_processes(_latency_ms, [(folder,)], 1)[0]
 
 
-def _latency(folder: Path) -> tuple[float, float]:
+def size_mb(folder: Path) -> float:
+    """Size of the files that a server loads, 10^6 bytes."""
+    files: Sequence[Path] = [folder / "saved_model.pb", *(folder / "variables").glob("*")]
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def _predicted(session: Session, digits: Digits) -> _Predicted:
+    outputs = predict(session, digits.images)
+    return _Predicted(digits, outputs, metrics.score(outputs["probabilities"], digits.labels))
+
+
+def _mnist_metrics(test: _Predicted) -> list[Metric]:
+    scores, conditions = test.scores, f"MNIST test, n {test.scores.n}, one model, no test-time augmentation"
+    return [
+        percent("MNIST accuracy", scores.accuracy, conditions),
+        Metric("MNIST NLL", scores.nll, "nats", conditions),
+        Metric("MNIST ECE", scores.ece, "", f"{conditions}; {metrics.ECE_BINS} bins"),
+        Metric("MNIST ECE of a perfectly calibrated model", scores.ece_floor, "", "the same predictions, simulated 200 times"),
+        percent("MNIST digits rejected", _rejected(test.outputs), conditions),
+    ]
+
+
+def _pen_metrics(pens: _Predicted | None, writers: Sequence[str]) -> list[Metric]:
+    def of(measure: Callable[[_Predicted], float]) -> float | None:
+        return measure(pens) if pens else None
+
+    conditions = "no `--drawings` with digits given"
+    worst_conditions, worst = conditions, None
+    if pens:
+        conditions = f"n {pens.scores.n}, {len(set(writers))} writers, none of them MNIST's, through `pynumdraw.ink`"
+        worst_conditions, worst = "of writers with at least 20 drawings", metrics.worst_writer(writers, pens.correct)
+    return [
+        percent("pen digits: accuracy", of(lambda p: p.scores.accuracy), conditions),
+        percent("pen digits: accuracy of the worst writer", worst[1] if worst else None, worst_conditions),
+        Metric("pen digits: NLL", of(lambda p: p.scores.nll), "nats", conditions),
+        Metric("pen digits: ECE", of(lambda p: p.scores.ece), "", conditions),
+        Metric("pen digits: ECE of a perfectly calibrated model", of(lambda p: p.scores.ece_floor), "", conditions),
+        percent(
+            "pen digits: answered at 99.5 % accuracy",
+            of(lambda p: metrics.coverage_at_accuracy(p.confidence, p.correct, 0.995)),
+            conditions,
+        ),
+        percent("pen digits: wrongly rejected", of(lambda p: _rejected(p.outputs)), conditions),
+    ]
+
+
+def _non_digit_metrics(session: Session, pens: _Predicted | None, drawings: Drawings | None) -> list[Metric]:
+    """How well the version tells each kind of non-digits from digits, both drawn by people."""
+    kinds: dict[str, dict[str, object]] = {
+        "letters": {"kind": "letter", "ambiguous": False},
+        "signs": {"kind": "symbol", "ambiguous": False},
+        "Omniglot": {"kind": "omniglot"},
+    }
+    rows = []
+    for name, fields in kinds.items():
+        frames, conditions = np.zeros((0, 28, 28), np.uint8), "no `--drawings` given"
+        if drawings and pens:
+            frames = drawings.of(**fields).frames
+            conditions = f"{len(frames)}{' unambiguous' if 'ambiguous' in fields else ''} against the pen digits"
+        auroc = fpr = accepted = None
+        if pens and len(frames):
+            outputs = predict(session, frames)
+            digit, non_digit = pens.outputs["is_digit_probability"], outputs["is_digit_probability"]
+            auroc, fpr, accepted = metrics.auroc(digit, non_digit), metrics.fpr_at_tpr(digit, non_digit), 1 - _rejected(outputs)
+        rows += [
+            Metric(f"{name}: AUROC", auroc, "", conditions),
+            percent(f"{name}: FPR at 95 % TPR", fpr, conditions),
+            percent(f"{name}: let through", accepted, f"{conditions}, at the served threshold" if pens else conditions),
+        ]
+    return rows
+
+
+def _rejection_metrics(session: Session, validation: Digits) -> list[Metric]:
+    return [
+        percent(f"{kind} rejected", _rejected(predict(session, frames)), f"n {len(frames)}, drawn by `trainer`, seed {_SEED}")
+        for kind, frames in rejection_sets(validation).items()
+    ]
+
+
+def _cost_metrics(folder: Path, manifest: dict[str, Any]) -> list[Metric]:
+    one, many = latency_ms(folder)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}, one thread, lowest of {_ROUNDS} medians"
+    return [
+        Metric("session time of an image, one by one", one, "ms", machine),
+        Metric("throughput in batches of 64 against one by one", one / many, "times", machine),
+        Metric("size of the SavedModel", size_mb(folder), "MB", "saved_model.pb and variables/"),
+        Metric("size of the network", manifest.get("parameters"), "parameters", "normalisation folded in"),
+    ]
+
+
+def _rejected(outputs: Outputs) -> float:
+    return float((~outputs["accepted"]).mean())
+
+
+def _surest_errors(sets: Sequence[_Predicted]) -> ErrorSheet:
+    frames, captions = [], []
+    for predicted in sets:
+        wrong = np.flatnonzero(~predicted.correct)
+        wrong = wrong[np.argsort(-predicted.confidence[wrong])][:_LISTED_ERRORS]
+        labels, guess, confidence = predicted.digits.labels, predicted.guess, predicted.confidence
+        frames.append(predicted.digits.images[wrong])
+        captions += [f"{labels[k]} as {guess[k]}, {confidence[k]:.2f}" for k in wrong]
+    return ErrorSheet(np.concatenate(frames), captions)
+
+
+def _latency_ms(folder: Path) -> tuple[float, float]:
     session, _ = open_session(folder, threads=1)
     frames = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
-    spent = [(_median_ms(lambda: session(frames[:1]), 100), _median_ms(lambda: session(frames), 10) / 64) for _ in range(_ROUNDS)]
-    one, many = np.min(spent, axis=0)
+    rounds = [(_median_ms(lambda: session(frames[:1]), 100), _median_ms(lambda: session(frames), 10) / 64) for _ in range(_ROUNDS)]
+    one, many = np.min(rounds, axis=0)
     return float(one), float(many)
 
 
 def _median_ms(call: Callable[[], object], runs: int) -> float:
-    spent = []
+    """Of so many runs, after three that are not counted."""
+    times = []
     for _ in range(runs + 3):
         begin = time.perf_counter()
         call()
-        spent.append(time.perf_counter() - begin)
-    return float(np.median(spent[3:]) * 1e3)
-
-
-def _note(result: Evaluation, name: str, value: float | None, conditions: str) -> None:
-    result.figures[name], result.conditions[name] = value, conditions
-
-
-def _measure_test(result: Evaluation, answers: Answers, test: Digits) -> None:
-    scores = metrics.summary(answers["probabilities"], test.labels)
-    conditions = f"MNIST test, n {len(test)}, one model, no test-time augmentation"
-    _note(result, "MNIST accuracy", scores["accuracy"], conditions)
-    _note(result, "MNIST NLL", scores["nll"], conditions)
-    _note(result, "MNIST ECE", scores["ece"], f"{conditions}; 15 bins")
-    _note(result, "MNIST ECE of a perfectly calibrated model", scores["ece_floor"], "the same answers, simulated 200 times")
-    _note(result, "MNIST digits rejected", float((~answers["accepted"]).mean()), conditions)
-    confidence, guess = answers["probabilities"].max(axis=1), answers["probabilities"].argmax(axis=1)
-    result.reliability["MNIST test"] = metrics.reliability(confidence, guess == test.labels)
-    result.confusion = metrics.confusion(test.labels, guess)
-    wrong = np.flatnonzero(guess != test.labels)
-    wrong = wrong[np.argsort(-confidence[wrong])][:40]
-    words = [f"{test.labels[k]} as {guess[k]}, {confidence[k]:.2f}" for k in wrong]
-    result.worst = (test.images[wrong], words)
-
-
-def _measure_drawings(result: Evaluation, session: Session, drawings: Drawings | None) -> None:
-    digits = drawings.of(kind="digit") if drawings else None
-    others = {
-        "letters": drawings.of(kind="letter", ambiguous=False) if drawings else None,
-        "signs": drawings.of(kind="symbol", ambiguous=False) if drawings else None,
-        "Omniglot": drawings.of(kind="omniglot") if drawings else None,
-    }
-    pen_rows = (
-        "accuracy",
-        "accuracy of the worst writer",
-        "NLL",
-        "ECE",
-        "ECE of a perfectly calibrated model",
-        "answered at 99.5 % accuracy",
-        "wrongly rejected",
-    )
-    if not digits:
-        for name in pen_rows:
-            _note(result, f"pen digits: {name}", None, "no `--drawings` with digits given")
-        for kind in others:
-            for name in ("AUROC", "FPR at 95 % TPR", "let through"):
-                _note(result, f"{kind}: {name}", None, "no `--drawings` given")
-        return
-    answers, labels = ask(session, digits.frames), digits.labels
-    probabilities, guess = answers["probabilities"], answers["probabilities"].argmax(axis=1)
-    right = guess == labels
-    scores = metrics.summary(probabilities, labels)
-    writers = [str(row.get("writer", "")) for row in digits.rows]
-    conditions = f"n {len(digits)}, {len(set(writers))} writers, none of them MNIST's, through `pynumdraw.ink`"
-    worst = metrics.worst_writer(writers, right)
-    values = (
-        scores["accuracy"],
-        worst[1] if worst else None,
-        scores["nll"],
-        scores["ece"],
-        scores["ece_floor"],
-        metrics.share_at_accuracy(probabilities.max(axis=1), right, 0.995),
-        float((~answers["accepted"]).mean()),
-    )
-    for name, value in zip(pen_rows, values, strict=True):
-        _note(result, f"pen digits: {name}", value, "of writers with at least 20 drawings" if "writer" in name else conditions)
-    result.reliability["pen digits"] = metrics.reliability(probabilities.max(axis=1), right)
-    wrong = np.flatnonzero(~right)
-    wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong])][:40]
-    words = [f"{labels[k]} as {guess[k]}, {probabilities[k].max():.2f}" for k in wrong]
-    result.worst = (np.concatenate([result.worst[0], digits.frames[wrong]]), [*result.worst[1], *words])
-    for kind, held in others.items():
-        asked = ask(session, held.frames) if held else None
-        told = (
-            f"{len(held) if held else 0} unambiguous against the pen digits"
-            if kind != "Omniglot"
-            else f"{len(held) if held else 0} against the pen digits"
-        )
-        yes, no = answers["is_digit_probability"], asked["is_digit_probability"] if asked else np.zeros(0)
-        _note(result, f"{kind}: AUROC", metrics.auroc(yes, no) if asked else None, told)
-        _note(result, f"{kind}: FPR at 95 % TPR", metrics.fpr_at_tpr(yes, no) if asked else None, told)
-        _note(result, f"{kind}: let through", float(asked["accepted"].mean()) if asked else None, f"{told}, at the served threshold")
-
-
-def _measure_cost(result: Evaluation, folder: Path) -> None:
-    one, many = latency(folder)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}, one thread, lowest of {_ROUNDS} medians"
-    _note(result, "ms an image, one by one", one, machine)
-    _note(result, "throughput in batches of 64, times that of one by one", one / many, machine)
-    _note(result, "SavedModel, MB", size_mb(folder), "saved_model.pb and variables/")
-    _note(result, "parameters", float(result.manifest.get("parameters", 0)), "normalisation folded in")
-
-
-def size_mb(folder: Path) -> float:
-    """Of what a server loads, 10^6 bytes."""
-    files: Sequence[Path] = [folder / "saved_model.pb", *(folder / "variables").glob("*")]
-    return sum(file.stat().st_size for file in files) / 1e6
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[3:]) * 1e3)

@@ -1,6 +1,6 @@
-"""The SavedModel: both signatures, everything a constant, warm-up records beside it; and the way back, through a session.
+"""Writing a SavedModel with two signatures and warm-up records, and loading one into a session, as TensorFlow Serving does.
 
-A session is how TensorFlow Serving runs it. Constants need no variables restored, and are faster on small models.
+The weights are constants: no variables need be restored, and small models run faster.
 """
 
 import json
@@ -17,7 +17,7 @@ from trainer.calibrate import Calibration
 from trainer.errors import TrainingError
 from trainer.model import Weights
 
-WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # arbitrary
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6
 
@@ -52,10 +52,10 @@ class _Served(tf.Module):
 
 
 def export(weights: Weights, calibration: Calibration, card: dict[str, Any], folder: Path, frames: np.ndarray) -> None:
-    """Write the SavedModel and its warm-up records into the folder, load it back through a session, and compare.
+    """Write the SavedModel and its warm-up records into the folder, load it into a session, and compare.
 
-    frames: uint8[N, 28, 28], such as drawings give; the records and the comparison are made of them.
-    Raises TrainingError where it cannot be written, or the served answers are not the model's.
+    frames: uint8[N, 28, 28] of digits, for the warm-up records and the comparison.
+    Raises TrainingError where it cannot be written, or the session's outputs are not the model's.
     """
     served = _Served(weights, calibration, card)
     signatures = {"serving_default": served.serving_default, "card": served.card}
@@ -66,26 +66,26 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
         raise TrainingError(f"cannot write the model into {folder}: {str(exc.message).splitlines()[0]}; nothing was published") from exc
     session, card_back = open_session(folder)
     if card_back != card:
-        raise TrainingError("the card that the exported model tells is not the one it was given; nothing was published")
+        raise TrainingError("the exported model's card is not the one that it was given; nothing was published")
     logits, scores = weights.score(frames)
     for batch in (1, len(frames)):
-        answer = session(frames[:batch])
+        outputs = session(frames[:batch])
         for name, wanted in (
             ("probabilities", calibration.probabilities(logits[:batch])),
             ("is_digit_probability", calibration.is_digit(logits[:batch], scores[:batch])),
         ):
-            apart = float(np.abs(answer[name] - wanted).max())
-            if not apart <= _TOLERANCE:
-                raise TrainingError(f"the exported model's {name} are {apart:.2g} from the trained model's; nothing was published")
+            difference = float(np.abs(outputs[name] - wanted).max())
+            if not difference <= _TOLERANCE:
+                raise TrainingError(f"the exported model's {name} are {difference:.2g} from the trained model's; nothing was published")
 
 
 def open_session(folder: Path, threads: int = 0) -> tuple[Session, dict[str, Any]]:
     """A SavedModel as TensorFlow Serving runs it: a function from uint8[N, 28, 28] to the outputs by name, and its card.
 
-    threads: of one operation, and of operations side by side; 0 lets TensorFlow choose, 1 is the caller's own.
+    threads: within an operation and between operations; 0: TensorFlow chooses; 1: the caller's own thread alone.
     """
-    side_by_side = -1 if threads == 1 else threads
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=side_by_side)
+    inter_op = -1 if threads == 1 else threads
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=inter_op)
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def

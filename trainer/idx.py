@@ -17,7 +17,7 @@ from trainer.errors import IdxFormatError, Refused
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
-_PIECE = 1 << 20
+_CHUNK = 1 << 20  # bytes; arbitrary
 
 
 def find_idx(folder: Path, name: str) -> Path:
@@ -31,7 +31,7 @@ def find_idx(folder: Path, name: str) -> Path:
 def read_idx(path: Path, dims: int) -> tuple[np.ndarray, str]:
     """The array in the file, uint8 with `dims` dimensions, and the SHA-256 of the (unpacked) file.
 
-    Raw or gzipped, told by the content. Raises IdxFormatError for anything else, a file cut at any byte included.
+    The content says whether it is raw or gzipped. Raises IdxFormatError for anything else, including a file cut at any byte.
     """
     try:
         with path.open("rb") as raw:
@@ -39,7 +39,7 @@ def read_idx(path: Path, dims: int) -> tuple[np.ndarray, str]:
             raw.seek(0)
             return _read(cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw, path, dims)
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise IdxFormatError(path, "a whole gzip file", str(exc)) from exc
+        raise IdxFormatError(path, "a complete gzip file", str(exc)) from exc
     except OSError as exc:
         raise Refused(f"{path}: {exc.strerror or exc}") from exc
 
@@ -60,7 +60,7 @@ def _read(file: BinaryIO, path: Path, dims: int) -> tuple[np.ndarray, str]:
         raise IdxFormatError(path, f"{4 * dims} bytes of sizes", f"{len(sizes)}")
     shape = struct.unpack(f">{dims}I", sizes)
     count = math.prod(shape)
-    values = b"".join(iter(lambda: file.read(_PIECE), b""))  # in pieces: a broken size may ask for more than there is memory
+    values = b"".join(iter(lambda: file.read(_CHUNK), b""))  # in chunks: a wrong size may be larger than the memory
     if len(values) != count:
         raise IdxFormatError(path, f"{count} bytes of values for {'x'.join(map(str, shape))}", str(len(values)))
     return np.frombuffer(values, np.uint8).reshape(shape), hashlib.sha256(head + sizes + values).hexdigest()

@@ -4,7 +4,7 @@ Letters and signs (`glyphs/`), invented characters, figures, scribbles, several 
 digits; and frames that no pen draws. Some letters and plain signs may be read as a digit, as in real alphabets: so the model is a little
 less sure of a ring than of an 8.
 
-The spreads and shares in this module are arbitrary: set by looking at the frames, so that each kind varies and none is a digit by accident.
+The spreads and shares in this module are arbitrary: meant to vary each kind without drawing a digit.
 """
 
 import numpy as np
@@ -149,7 +149,7 @@ def extended_digit(rng: np.random.Generator) -> Strokes:
 
 
 def overlaid_digits(rng: np.random.Generator) -> Strokes:
-    """Two digits one over the other, both whole. (Half of one with half of another is too often a digit.)"""
+    """Two digits one over the other, both complete. (Half of one with half of another is too often a digit.)"""
     one, other = rng.choice(10, 2, replace=False)
     return draw_digit(int(one), rng) + [stroke + rng.normal(0, 12, 2) for stroke in draw_digit(int(other), rng)]
 

@@ -1,7 +1,6 @@
 """Glyphs written as strokes by random hands, and rasterised as the gateway rasterises a user's drawing.
 
-The spreads and shares in this module are arbitrary: set by looking at the frames, wide enough that written digits vary more than MNIST's
-and narrow enough that a person still reads them.
+The spreads and shares in this module are arbitrary: meant to vary more than MNIST's digits do, and to stay readable.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,14 +39,14 @@ def write_glyph(glyph: Glyph, rng: np.random.Generator, looseness: float = 1.0) 
 def write(strokes: Sequence[np.ndarray], corners: Sequence[np.ndarray], rng: np.random.Generator, looseness: float = 1.0) -> Strokes:
     """The lines through these points as one person may write them.
 
-    Points are displaced, the whole is bent, stretched and slanted, lines tremble, and ends are too long or too short.
+    Points are displaced, all is bent, stretched and slanted, lines tremble, and ends are too long or too short.
     strokes: float64[n, 2] each. corners: bool[n] for each stroke, where it may turn sharply. looseness: scales the spread; 0 is exact.
     """
     everything = np.concatenate(strokes)
     height = max(np.ptp(everything, axis=0).max(), 1.0)
     centre = (everything.min(axis=0) + everything.max(axis=0)) / 2
     written = []
-    bend = rng.normal(0, 0.035 * looseness * height, (3, 2))  # of the whole; row 0 is unused, and drawn to keep the order of random draws
+    bend = rng.normal(0, 0.035 * looseness * height, (3, 2))  # of all; row 0 is drawn to keep the random stream, and not used
     for points, corner in zip(strokes, corners, strict=True):
         unit = (points - centre) / height
         points = points + np.sin(3 * unit[:, :1]) * bend[1] + np.sin(3 * unit[:, 1:]) * bend[2]

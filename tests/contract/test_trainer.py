@@ -44,9 +44,9 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("store")
     fit = command("fit", "--data", DATA, "--store", root, "--recipe", "tiny", "--seed", 3)
     both = [subprocess.Popen(fit, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [trainer.communicate(timeout=170) for trainer in both]
-    assert [trainer.returncode for trainer in both] == [0, 0], said
-    assert sorted(out.strip() for out, _ in said) == [f"{root}/digits/{k}" for k in (1, 2)]
+    outputs = [trainer.communicate(timeout=170) for trainer in both]
+    assert [trainer.returncode for trainer in both] == [0, 0], outputs
+    assert sorted(out.strip() for out, _ in outputs) == [f"{root}/digits/{k}" for k in (1, 2)]
     return root
 
 
@@ -62,7 +62,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return np.stack([strokes.to_frame(strokes.draw_digit(digit, rng)) for digit in labels]), labels
 
 
-def test_two_trainers_at_once_publish_two_whole_versions(store):
+def test_two_trainers_at_once_publish_two_valid_versions(store):
     assert store.versions() == [1, 2]
     for version in (1, 2):
         store.verify(version)
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_model(store, drawn):
         np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_the_manifest_tells_how_the_version_was_made(store):
+def test_the_manifest_says_how_the_version_was_made(store):
     manifest = store.manifest(1)
     assert manifest["recipe"] == "tiny"
     assert manifest["settings"] == json.loads(json.dumps(asdict(TINY)))
@@ -134,7 +134,7 @@ def test_warm_up_records_are_requests_of_every_batch_size_and_one_for_the_card(s
     assert not requests[-1].inputs
 
 
-def test_fit_if_empty_leaves_a_store_that_holds_a_version_alone(root, store):
+def test_fit_if_empty_changes_nothing_where_a_version_exists(root, store):
     done = run("fit", "--data", "nowhere", "--store", root, "--if-empty")
     assert done.returncode == 0
     assert done.stdout.strip() == f"{root}/digits holds version 2 already; nothing to do"
@@ -164,7 +164,7 @@ def small_data(folder: Path, **replaced: bytes | None) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("replaced", "told"),
+    ("replaced", "message"),
     [
         ({"t10k_labels": None}, "t10k-labels-idx1-ubyte: no such file"),
         (
@@ -178,7 +178,7 @@ def small_data(folder: Path, **replaced: bytes | None) -> Path:
             {"train_images": struct.pack(">HBB3I", 0, 8, 3, 3000, 28, 28) + bytes(3000 * 784)},
             "wanted ink on paper, found 3000 constant images",
         ),
-        ({"train_images": gzip.compress(head(NAMES[0], 3000))[:-9]}, "train-images-idx3-ubyte: wanted a whole gzip file"),
+        ({"train_images": gzip.compress(head(NAMES[0], 3000))[:-9]}, "train-images-idx3-ubyte: wanted a complete gzip file"),
         ({"train_labels": labels(np.random.default_rng(0).integers(0, 10, 3000))}, "do the labels belong to the images?"),
     ],
     ids=[
@@ -192,18 +192,18 @@ def small_data(folder: Path, **replaced: bytes | None) -> Path:
         "labels shuffled",
     ],
 )
-def test_bad_data_is_one_sentence_exit_code_2_and_no_version(tmp_path, replaced, told):
+def test_bad_data_is_one_sentence_exit_code_2_and_no_version(tmp_path, replaced, message):
     (tmp_path / "data").mkdir()
     data = small_data(tmp_path / "data", **replaced)
     done = run("fit", "--data", data, "--store", tmp_path / "store", "--recipe", "tiny")
     assert done.returncode == 2, done.stderr
-    assert told in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert ModelStore(tmp_path / "store", "digits").versions() == []
 
 
-def test_a_store_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path):
+def test_a_store_that_cannot_be_written_is_refused_before_training(tmp_path):
     (tmp_path / "store").write_text("a file")
     done = run("fit", "--data", DATA, "--store", tmp_path / "store", "--recipe", "tiny")
     assert done.returncode == 2
@@ -256,14 +256,14 @@ def test_the_gate_says_yes_to_an_equal_candidate_and_no_with_reasons_to_a_worse_
     store = ModelStore(copy, "digits")
     same = run("gate", "--store", copy, "--data", DATA, "--candidate", 2, "--baseline", 1)
     assert same.returncode == 0, same.stdout + same.stderr
-    assert same.stdout.splitlines()[-1] == "yes: version 2 may take the place of version 1"
+    assert same.stdout.splitlines()[-1] == "yes: version 2 may replace version 1"
     frames = strokes.draw_many(non_digits.letter, 8, (1,))
     with store.next_version() as draft:
         export(_untrained(), Calibration(1.0, 1.0, 0.0, 0.0, 0.5), {"model": "digits", "version": draft.number}, draft.folder, frames)
         draft.publish({"ink_version": ink.INK_VERSION})
     worse = run("gate", "--store", copy, "--data", DATA, "--candidate", 3, "--baseline", 1)
     assert worse.returncode == 1
-    assert worse.stdout.splitlines()[-1] == "no: version 3 may not take the place of version 1"
+    assert worse.stdout.splitlines()[-1] == "no: version 3 may not replace version 1"
     for reason in ("FAIL  errors: ", "FAIL  each digit: ", "FAIL  golden drawings: ", "pass  ink: "):
         assert reason in worse.stdout
 
@@ -275,7 +275,7 @@ def _untrained() -> Weights:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--candidate", 1, "--baseline", 1), "another version than the baseline"),
         (("--candidate", 9, "--baseline", 1), "version 9 is not in"),
@@ -283,10 +283,10 @@ def _untrained() -> Weights:
     ],
     ids=["the same twice", "no such version", "no golden drawings"],
 )
-def test_a_gate_that_cannot_compare_refuses(root, arguments, told):
+def test_a_gate_that_cannot_compare_refuses(root, arguments, message):
     done = run("gate", "--store", root, "--data", DATA, *arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
 
 
@@ -303,7 +303,7 @@ def drawings_file(path: Path) -> Path:
     return path
 
 
-def test_evaluate_prints_every_figure_and_writes_the_card_with_its_pictures(root, tmp_path):
+def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root, tmp_path):
     drawings = drawings_file(tmp_path / "drawings.jsonl")
     card = tmp_path / "docs" / "model-card.md"
     done = run("evaluate", "--store", root, "--data", DATA, "--version", 1, 2, "--drawings", drawings, "--card", card)

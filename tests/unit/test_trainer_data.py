@@ -1,4 +1,4 @@
-"""What the trainer is given, what it draws itself, and its figures: nothing here needs TensorFlow."""
+"""The trainer's data, its synthetic drawings and its metrics: nothing here needs TensorFlow."""
 
 import gzip
 import json
@@ -31,7 +31,7 @@ def constant_at(k):
 
 
 @pytest.mark.parametrize(
-    ("given_digits", "told"),
+    ("given_digits", "message"),
     [
         (digits(labels=np.arange(59, dtype=np.uint8) % 10), "labels: wanted 60 labels, one for each image, found 59"),
         (digits(labels=np.full(60, 10, np.uint8)), "labels: wanted labels 0 to 9, found 10 at index 0"),
@@ -41,8 +41,8 @@ def constant_at(k):
     ],
     ids=["one label too few", "label 10", "a class missing", "a constant image", "another size"],
 )
-def test_images_and_labels_that_cannot_belong_together_are_refused(tmp_path, given_digits, told):
-    with pytest.raises(DataError, match=told):
+def test_images_and_labels_that_cannot_belong_together_are_refused(tmp_path, given_digits, message):
+    with pytest.raises(DataError, match=message):
         check_digits(given_digits, tmp_path / "images", tmp_path / "labels")
 
 
@@ -95,7 +95,7 @@ def test_two_pictures_side_by_side_are_one_drawing_of_both():
         assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 2, f"seed {seed}: wanted two bars with paper between them"
 
 
-def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_and_repeats():
+def test_processes_draw_the_number_wanted_each_digit_equally_often_and_the_same_again():
     script = (
         "from trainer.synthetic import draw\n"
         "if __name__ == '__main__':\n"
@@ -113,7 +113,7 @@ def test_drawing_by_processes_gives_as_many_as_asked_each_digit_equally_often_an
     assert runs[0].startswith("620 130 [62, 62, 62, 62, 62, 62, 62, 62, 62, 62]")
 
 
-def test_a_ctrl_c_that_finds_a_worker_while_it_begins_is_left_to_its_parent(tmp_path):
+def test_a_worker_that_gets_ctrl_c_while_it_starts_leaves_it_to_its_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import math, os, signal\n"
@@ -128,7 +128,7 @@ def test_a_ctrl_c_that_finds_a_worker_while_it_begins_is_left_to_its_parent(tmp_
     assert (done.stdout, done.stderr) == ("[2.0, 3.0, 4.0]\n", "")
 
 
-def test_ece_is_near_its_floor_for_answers_as_sure_as_they_are_right_and_far_from_it_for_boasts():
+def test_ece_is_near_its_floor_for_calibrated_confidence_and_far_from_it_for_overconfidence():
     draw = np.random.default_rng(1)
     confidence = draw.beta(8, 1, 20_000)
     right = draw.random(20_000) < confidence
@@ -137,7 +137,7 @@ def test_ece_is_near_its_floor_for_answers_as_sure_as_they_are_right_and_far_fro
     assert metrics.ece(np.sqrt(confidence), right) > 5 * floor
 
 
-def test_ece_of_a_table_worked_out_by_hand():
+def test_ece_agrees_with_a_table_computed_by_hand():
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     right = np.array([True, True, True, False, True, False])
     assert metrics.ece(confidence, right) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.05)
@@ -149,11 +149,35 @@ def test_auroc_is_the_share_of_pairs_in_order(positive, negative):
     assert metrics.auroc(np.array(positive, float), np.array(negative, float)) == pytest.approx(np.mean(pairs))
 
 
-def test_share_at_accuracy_counts_the_surest_answers():
+def test_scores_count_the_errors_of_each_digit():
+    probabilities = np.eye(10)[[7, 7, 1, 2, 2]]
+    scores = metrics.score(probabilities, np.array([7, 1, 1, 2, 3]))
+    assert (scores.n, scores.accuracy) == (5, 0.6)
+    assert scores.errors_by_digit == [0, 1, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert scores.confusion[1, 7] == scores.confusion[3, 2] == 1
+    assert set(scores.fields()) == {"n", "accuracy", "nll", "ece", "ece_floor", "errors_by_digit"}
+
+
+@pytest.mark.parametrize(
+    ("metrics_of_versions", "text"),
+    [
+        ([metrics.percent("accuracy", 0.99684)], "99.68 %"),
+        ([metrics.percent("accuracy", share) for share in (0.99, 0.98)], "98.50 ± 0.71 %"),
+        ([metrics.Metric("AUROC", 0.5, "")], "0.5000"),
+        ([metrics.Metric("size", 224_811, "parameters")], "224,811 parameters"),
+        ([metrics.Metric("time", value, "ms") for value in (1.0, None)], "not measured"),
+    ],
+    ids=["one", "mean and standard deviation", "no unit", "a count", "not measured everywhere"],
+)
+def test_a_metric_is_written_with_its_unit(metrics_of_versions, text):
+    assert metrics.format_mean(metrics_of_versions) == text
+
+
+def test_coverage_at_accuracy_counts_the_surest_predictions():
     confidence = np.array([0.9, 0.8, 0.7, 0.6])
-    assert metrics.share_at_accuracy(confidence, np.array([True, True, False, True]), 0.75) == 1.0
-    assert metrics.share_at_accuracy(confidence, np.array([True, True, False, False]), 0.75) == 0.5
-    assert metrics.share_at_accuracy(confidence, np.array([False, False, False, False]), 0.75) == 0.0
+    assert metrics.coverage_at_accuracy(confidence, np.array([True, True, False, True]), 0.75) == 1.0
+    assert metrics.coverage_at_accuracy(confidence, np.array([True, True, False, False]), 0.75) == 0.5
+    assert metrics.coverage_at_accuracy(confidence, np.array([False, False, False, False]), 0.75) == 0.0
 
 
 def test_the_worst_writer_is_one_with_enough_samples():
@@ -178,7 +202,7 @@ def test_drawings_are_read_plain_or_gzipped_and_chosen_by_field(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"{", "a.jsonl, line 1: wanted a JSON object"),
         (b'{"width": 1, "height": 1}', "found none of strokes"),
@@ -186,9 +210,9 @@ def test_drawings_are_read_plain_or_gzipped_and_chosen_by_field(tmp_path):
     ],
     ids=["no JSON", "no strokes", "a list"],
 )
-def test_a_file_that_holds_no_drawings_is_told_by_line(tmp_path, content, told):
+def test_a_file_without_drawings_is_refused_with_file_and_line(tmp_path, content, message):
     (tmp_path / "a.jsonl").write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load_drawings([tmp_path / "a.jsonl"])
 
 

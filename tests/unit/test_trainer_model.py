@@ -22,14 +22,14 @@ from trainer.train import one_cycle, train
 
 
 @pytest.fixture(scope="module")
-def drawn() -> SyntheticSet:
+def synthetic() -> SyntheticSet:
     rng = np.random.default_rng(0)
     images = np.stack([strokes.to_frame(strokes.draw_digit(k % 10, rng)) for k in range(200)])
     return SyntheticSet(Digits(images, (np.arange(200) % 10).astype(np.uint8)), strokes.draw_many(non_digits.draw_non_digit, 100, (1,)))
 
 
-def test_augmentation_repeats_with_its_seed_keeps_shape_and_range_and_moves_the_ink(drawn):
-    images = tf.constant(drawn.digits.images)
+def test_augmentation_repeats_with_its_seed_keeps_shape_and_range_and_moves_the_ink(synthetic):
+    images = tf.constant(synthetic.digits.images)
     one, again, other = (augment(images, tf.constant(seed, tf.int32)).numpy() for seed in ((1, 2), (1, 2), (1, 3)))
     assert one.shape == (200, 28, 28, 1)
     assert one.min() >= 0 and one.max() <= 1
@@ -37,9 +37,9 @@ def test_augmentation_repeats_with_its_seed_keeps_shape_and_range_and_moves_the_
     assert np.abs(one - other).mean() > 0.01
 
 
-def test_augmentation_of_no_strength_changes_nothing(drawn):
-    still = augment(tf.constant(drawn.digits.images), tf.constant((1, 2), tf.int32), 0.0).numpy()[..., 0]
-    np.testing.assert_allclose(still, drawn.digits.images / 255, atol=1e-4)
+def test_augmentation_of_strength_zero_changes_nothing(synthetic):
+    still = augment(tf.constant(synthetic.digits.images), tf.constant((1, 2), tf.int32), 0.0).numpy()[..., 0]
+    np.testing.assert_allclose(still, synthetic.digits.images / 255, atol=1e-4)
 
 
 def every(groups) -> list:
@@ -56,45 +56,45 @@ def test_the_network_gives_features_for_its_head_and_stays_small(recipe):
     assert sum(int(np.prod(v.shape)) for v in every(network.parameters)) < 300_000
 
 
-def test_folding_keeps_the_answers(drawn):
+def test_folding_keeps_the_outputs(synthetic):
     network = Network(TINY, seed=3)
     rng = np.random.default_rng(3)
     for scale, offset in zip(network.scales, network.offsets, strict=True):
         scale.assign(rng.uniform(0.5, 2, scale.shape))
         offset.assign(rng.normal(0, 1, offset.shape))
-    ink = drawn.digits.images[..., None].astype(np.float32) / 255
+    ink = synthetic.digits.images[..., None].astype(np.float32) / 255
     features, moments = network(tf.constant(ink))
     wanted = (features @ network.head + network.head_bias).numpy()
     count = [
         np.prod(shape) for shape in ((200, 14, 14), (200, 7, 7), (200, 4, 4))
     ]  # the layer reports the unbiased variance, it uses the other
     weights = network.fold([m.numpy() for m, _ in moments], [v.numpy() * (n - 1) / n for (_, v), n in zip(moments, count, strict=True)])
-    logits, scores = weights.score(drawn.digits.images)
+    logits, scores = weights.score(synthetic.digits.images)
     np.testing.assert_allclose(logits, wanted[:, :10], atol=1e-3)
     np.testing.assert_allclose(scores, wanted[:, 10], atol=1e-3)
 
 
 @pytest.mark.parametrize("changed", [{}, {"sam_rho": 0.1, "mnist_ood_weight": 0.1}], ids=["plain", "sharpness-aware, MNIST counts less"])
-def test_a_few_steps_learn_and_repeat(drawn, changed):
+def test_a_few_steps_learn_and_repeat(synthetic, changed):
     recipe = dataclasses.replace(TINY, steps=40, mnist_batch=32, synthetic_batch=16, non_digit_batch=16, **changed)
-    first, second = (train(recipe, drawn.digits, drawn, seed=4) for _ in range(2))
+    first, second = (train(recipe, synthetic.digits, synthetic, seed=4) for _ in range(2))
     for one, other in zip(first.kernels, second.kernels, strict=True):
         np.testing.assert_array_equal(one, other)
-    right = first.score(drawn.digits.images)[0].argmax(axis=1) == drawn.digits.labels
+    right = first.score(synthetic.digits.images)[0].argmax(axis=1) == synthetic.digits.labels
     assert right.mean() > 0.5
-    other = train(recipe, drawn.digits, drawn, seed=5)
+    other = train(recipe, synthetic.digits, synthetic, seed=5)
     assert (other.head != first.head).any()
 
 
-@pytest.mark.parametrize("rate", [float("nan"), 1e30], ids=["a rate that is no number", "a rate beyond all bounds"])
-def test_training_that_ends_in_nan_is_refused(drawn, rate):
+@pytest.mark.parametrize("rate", [float("nan"), 1e30], ids=["a rate of NaN", "a rate far too high"])
+def test_training_that_ends_in_nan_is_refused(synthetic, rate):
     recipe = dataclasses.replace(TINY, steps=20, learning_rate=rate, mnist_batch=16, synthetic_batch=8, non_digit_batch=8)
     with pytest.raises(TrainingError, match="nothing was published"):
-        train(recipe, drawn.digits, drawn, seed=0)
+        train(recipe, synthetic.digits, synthetic, seed=0)
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 1, 16), (4, 4, 16, 32), (3, 3, 8, 96)], ids=["flat", "high", "almost square"])
-def test_an_orthogonal_step_keeps_the_directions_of_its_momentum_and_makes_them_alike(shape):
+def test_an_orthogonal_step_keeps_the_singular_directions_of_its_momentum_and_evens_their_sizes(shape):
     kernel = np.random.default_rng(7).normal(0, 1e-3, shape).astype(np.float32)
     step = orthogonal(tf.constant(kernel)).numpy().reshape(-1, shape[-1])
     assert np.sqrt((step**2).mean()) == pytest.approx(0.3, rel=0.2)
@@ -104,7 +104,7 @@ def test_an_orthogonal_step_keeps_the_directions_of_its_momentum_and_makes_them_
     assert np.diag(within).min() > 0.6 and np.diag(within).max() < 1.3
 
 
-def test_no_gradient_is_no_step():
+def test_a_zero_gradient_gives_a_zero_step():
     assert not orthogonal(tf.zeros((3, 3, 4, 8))).numpy().any()
 
 
@@ -159,7 +159,7 @@ def test_the_ascent_is_as_long_as_the_recipe_says_moves_what_decays_and_is_taken
         np.testing.assert_allclose(one, expected, atol=1e-6)
 
 
-def test_the_rate_goes_up_and_comes_down_to_nothing():
+def test_the_learning_rate_rises_and_falls_to_zero():
     rates = [one_cycle(done) for done in np.linspace(0, 1, 101)]
     assert rates[0] == 0 and max(rates) == pytest.approx(1) and rates[-1] == pytest.approx(0)
     assert rates.index(max(rates)) == 15
@@ -194,12 +194,12 @@ def overconfident() -> Weights:
     return _Overconfident(*_NO_WEIGHTS)
 
 
-def test_calibration_cools_a_model_that_is_too_sure_and_keeps_its_threshold_where_few_digits_fall(drawn, overconfident):
-    black = SyntheticSet(drawn.digits, np.full_like(drawn.non_digits, 255))
-    calibration = calibrate(overconfident, drawn.digits, black, seed=0)
-    logits, scores = overconfident.score(drawn.digits.images)
+def test_calibration_lowers_the_confidence_of_an_overconfident_model_and_its_threshold_rejects_few_digits(synthetic, overconfident):
+    black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
+    calibration = calibrate(overconfident, synthetic.digits, black, seed=0)
+    logits, scores = overconfident.score(synthetic.digits.images)
     assert calibration.temperature > 1.2
-    assert nll(calibration.probabilities(logits), drawn.digits.labels) < nll(softmax(logits), drawn.digits.labels)
+    assert nll(calibration.probabilities(logits), synthetic.digits.labels) < nll(softmax(logits), synthetic.digits.labels)
     assert (calibration.is_digit(logits, scores) < calibration.threshold).mean() < 0.05
     assert 0 < calibration.threshold < 1
 
@@ -214,16 +214,16 @@ class _Flat(_Overconfident):
         return logits * np.where(digit, 1, 0.1)[:, None].astype(np.float32), (scores + noise).astype(np.float32)
 
 
-def test_the_free_energy_of_the_logits_counts_towards_being_a_digit(drawn):
-    black = SyntheticSet(drawn.digits, np.full_like(drawn.non_digits, 255))
+def test_the_free_energy_of_the_logits_improves_the_digit_probability(synthetic):
+    black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
     model = _Flat(*_NO_WEIGHTS)
-    calibration = calibrate(model, drawn.digits, black, seed=0)
-    digits, others = (model.score(images) for images in (drawn.digits.images, black.non_digits))
+    calibration = calibrate(model, synthetic.digits, black, seed=0)
+    digits, others = (model.score(images) for images in (synthetic.digits.images, black.non_digits))
     assert calibration.energy_scale > 0
     assert auroc(calibration.is_digit(*digits), calibration.is_digit(*others)) > auroc(digits[1], others[1]) + 0.05
 
 
-def test_a_score_that_does_not_tell_digits_from_the_rest_is_refused(drawn, overconfident):
-    backwards = SyntheticSet(Digits(np.full_like(drawn.digits.images, 255), drawn.digits.labels), drawn.digits.images)
+def test_a_score_that_does_not_tell_digits_from_non_digits_is_refused(synthetic, overconfident):
+    backwards = SyntheticSet(Digits(np.full_like(synthetic.digits.images, 255), synthetic.digits.labels), synthetic.digits.images)
     with pytest.raises(TrainingError, match="does not tell digits from non-digits"):
         calibrate(overconfident, backwards.digits, backwards, seed=0)
