@@ -16,14 +16,14 @@ def write_bodies(folder: Path) -> dict[str, tuple[str, Path]]:
     """Name of the body → (path of the API, file that holds it)."""
     hand = json.loads((ROOT / "tests" / "golden" / "drawings" / "7-plain.json").read_text())
     hand.pop("expect")
-    held = io.BytesIO()
-    _seven(300, 255, 0).save(held, "PNG")
+    buffer = io.BytesIO()
+    _seven(300, 255, 0).save(buffer, "PNG")
     greys = [round(grey / 255, 3) for grey in _seven(500, 0, 255).tobytes()]
     points = sum(map(len, hand["strokes"]))
     bodies = {
         "8 points": ("/api/v1/predict", {"width": 300, "height": 300, "strokes": SEVEN}),
         f"{points} points of a hand": ("/api/v1/predict", hand),
-        "PNG of 300x300": ("/api/v1/predict", {"image": "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()}),
+        "PNG of 300x300": ("/api/v1/predict", {"image": "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()}),
         "250,000 greys": ("/predict_number/", {"new_data": greys}),
     }
     written = {}

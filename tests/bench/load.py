@@ -1,4 +1,4 @@
-"""Load by wrk (https://github.com/wg/wrk) and what it says."""
+"""Load by wrk (https://github.com/wg/wrk) and its measurements."""
 
 import os
 import re
@@ -32,17 +32,17 @@ def wrk_version() -> str:
 def load(url: str, body: Path, connections: int, seconds: float) -> Load:
     """POST the body to the URL over so many connections for so long; one thread of wrk."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout=10s", "--latency", "-s", str(_SCRIPT), url]
-    said = subprocess.run(command, env={**os.environ, "BODY": str(body)}, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, env={**os.environ, "BODY": str(body)}, capture_output=True, text=True, check=True).stdout
 
     def number(pattern: str) -> float:
-        found = re.search(pattern, said)
+        found = re.search(pattern, output)
         return float(found[1]) if found else 0.0
 
     def milliseconds(share: int) -> float:
-        found = re.search(rf"\n +{share}% +([\d.]+)([a-z]+)", said)
-        assert found, said
+        found = re.search(rf"\n +{share}% +([\d.]+)([a-z]+)", output)
+        assert found, output
         return float(found[1]) * _UNITS[found[2]]
 
-    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
     failed = number(r"Non-2xx or 3xx responses: (\d+)") + (sum(map(int, broken.groups())) if broken else 0)
     return Load(number(r"Requests/sec: +([\d.]+)"), milliseconds(50), milliseconds(99), int(number(r"(\d+) requests in")), int(failed))

@@ -1,4 +1,4 @@
-"""What Linux tells of a process and its children."""
+"""Memory and processor time of a process and its children, from /proc."""
 
 import os
 import subprocess

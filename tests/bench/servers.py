@@ -58,8 +58,8 @@ def compare(store: Path, body: tuple[str, Path], seconds: float, scratch: Path, 
                 environ |= {"GATEWAY_PORT": str(port), "GATEWAY_METRICS_PORT": "0", "GATEWAY_SERVING_ADDRESS": address}
                 began = time.perf_counter()
                 words = command.format(bin=scratch / "venv" / "bin", port=port).split()
-                with (scratch / "words").open("w") as said:
-                    server = subprocess.Popen(words, cwd=scratch, env={**os.environ, **environ}, stdout=said, stderr=said)
+                with (scratch / "words").open("w") as output:
+                    server = subprocess.Popen(words, cwd=scratch, env={**os.environ, **environ}, stdout=output, stderr=output)
                 try:
                     url = f"http://127.0.0.1:{port}"
                     stack.wait_until(f"{name} answers", lambda url=url: stack.get(f"{url}/healthz")[0] == 200)

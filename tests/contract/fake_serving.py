@@ -1,4 +1,4 @@
-"""A model server that says what a test wants: real gRPC on a real port, so that the gateway's client is tested at the wire."""
+"""A model server whose replies the test sets: real gRPC on a real port, so that the gateway's client is tested at the wire."""
 
 import json
 import time
@@ -27,7 +27,7 @@ CARD = {
 
 
 def typed(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """An array as TensorFlow Serving replies with it: in the typed field, every element told."""
+    """An array as TensorFlow Serving replies with it: in the typed field, every element written."""
     tensor = to_tensor(array)
     values, tensor.tensor_content = array.ravel().tolist(), b""
     getattr(tensor, {"f": "float_val", "b": "bool_val", "i": "int64_val"}[array.dtype.kind]).extend(values)
@@ -41,7 +41,7 @@ def text(value: str) -> tensor_pb2.TensorProto:
 
 @dataclass
 class FakeServing:
-    """What the server says. Fields may change while it runs; `asked` holds the requests seen."""
+    """What the server replies. Fields may change while it runs; `requests` are those received."""
 
     version: int = 1
     probabilities: list[float] = field(default_factory=lambda: [0.001] * 7 + [0.993] + [0.0] * 2)
@@ -51,17 +51,17 @@ class FakeServing:
     delay_s: float = 0.0
     fails: list[grpc.StatusCode] = field(default_factory=list)  # taken one a call, the first first
     always: grpc.StatusCode | None = None
-    spoil: Callable[[serving_pb2.PredictResponse], None] | None = None
+    corrupt: Callable[[serving_pb2.PredictResponse], None] | None = None
     states: list[tuple[int, str, int]] | None = None  # version, state, error code
-    asked: list[serving_pb2.PredictRequest] = field(default_factory=list)
+    requests: list[serving_pb2.PredictRequest] = field(default_factory=list)
     reported: int = 0
     port: int = 0
     stop: Callable[[], None] = lambda: None
 
     def predict(self, request: serving_pb2.PredictRequest, context: grpc.ServicerContext) -> serving_pb2.PredictResponse:
-        self.asked.append(request)
+        self.requests.append(request)
         if self.always is not None or self.fails:
-            context.abort(self.always or self.fails.pop(0), "told to fail; /secret/path")
+            context.abort(self.always or self.fails.pop(0), "set to fail; /secret/path")
         if self.delay_s:
             time.sleep(self.delay_s)
         spec = request.model_spec
@@ -78,8 +78,8 @@ class FakeServing:
             reply.outputs["probabilities"].CopyFrom(typed(np.array([self.probabilities] * count, np.float32)))
             reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([self.is_digit_probability] * count, np.float32)))
             reply.outputs["accepted"].CopyFrom(typed(np.array([self.accepted] * count, bool)))
-        if self.spoil is not None:
-            self.spoil(reply)
+        if self.corrupt is not None:
+            self.corrupt(reply)
         return reply
 
     def status(self, request: serving_pb2.GetModelStatusRequest, context: grpc.ServicerContext) -> serving_pb2.GetModelStatusResponse:

@@ -51,8 +51,8 @@ def ask(url: str, method: str, path: str, sent: Any = None, **headers: str) -> R
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
     try:
         body = sent if sent is None or isinstance(sent, bytes) else json.dumps(sent).encode()
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, {"Content-Type": "application/json", **told} if body is not None else told)
+        sent_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"Content-Type": "application/json", **sent_headers} if body is not None else sent_headers)
         return Reply(connection.getresponse())
     finally:
         connection.close()
@@ -121,7 +121,7 @@ def png(side: int = 100) -> str:
     return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
 
 
-def say(**fields: Any) -> Any:
+def set_reply(**fields: Any) -> Any:
     return lambda fake: fake.__dict__.update(fields)
 
 
@@ -131,20 +131,20 @@ REQUESTS = [
     pytest.param("POST", "/api/v1/predict", {"image": png()}, None, 200, id="a picture"),
     pytest.param("POST", "/api/v1/predict", {**DRAWN, "strokes": []}, None, 200, id="blank"),
     pytest.param("POST", "/api/v1/predict", {**DRAWN, "strokes": [[[9, 9]]], "frame": True}, None, 200, id="faint with frame"),
-    pytest.param("POST", "/api/v1/predict", DRAWN, say(accepted=False), 200, id="not a digit"),
-    pytest.param("POST", "/api/v1/predict", DRAWN, say(probabilities=[0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.5]), 200, id="ambiguous"),
+    pytest.param("POST", "/api/v1/predict", DRAWN, set_reply(accepted=False), 200, id="not a digit"),
+    pytest.param("POST", "/api/v1/predict", DRAWN, set_reply(probabilities=[0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.5]), 200, id="ambiguous"),
     pytest.param("POST", "/api/v1/predict", {**DRAWN, "width": "wide"}, None, 400, id="bad width"),
     pytest.param("POST", "/api/v1/predict", b"[[[", None, 400, id="no JSON"),
     pytest.param("POST", "/api/v1/predict", {**DRAWN, "strokes": [[]] * 1001}, None, 413, id="too many strokes"),
-    pytest.param("POST", "/api/v1/predict", DRAWN, say(always=grpc.StatusCode.INTERNAL), 502, id="a broken model"),
-    pytest.param("POST", "/api/v1/predict", DRAWN, say(always=grpc.StatusCode.UNAVAILABLE), 503, id="no model"),
-    pytest.param("POST", "/api/v1/predict", DRAWN, say(delay_s=3.0), 504, id="a slow model"),
+    pytest.param("POST", "/api/v1/predict", DRAWN, set_reply(always=grpc.StatusCode.INTERNAL), 502, id="a broken model"),
+    pytest.param("POST", "/api/v1/predict", DRAWN, set_reply(always=grpc.StatusCode.UNAVAILABLE), 503, id="no model"),
+    pytest.param("POST", "/api/v1/predict", DRAWN, set_reply(delay_s=3.0), 504, id="a slow model"),
     pytest.param("GET", "/api/v1/versions", None, None, 200, id="versions"),
     pytest.param("GET", "/api/v1/card", None, None, 200, id="card"),
     pytest.param("GET", "/api/v1/card?version=1", None, None, 200, id="card of 1"),
     pytest.param("GET", "/api/v1/card?version=x", None, None, 400, id="card of x"),
     pytest.param("GET", "/api/v1/card?version=99", None, None, 404, id="card of 99"),
-    pytest.param("GET", "/api/v1/card", None, say(always=grpc.StatusCode.UNAVAILABLE), 503, id="card of none"),
+    pytest.param("GET", "/api/v1/card", None, set_reply(always=grpc.StatusCode.UNAVAILABLE), 503, id="card of none"),
     pytest.param("GET", "/healthz", None, None, 200, id="healthz"),
     pytest.param("GET", "/readyz", None, None, 200, id="readyz"),
     pytest.param("GET", "/api/v1/openapi.json", None, None, 200, id="the document"),
@@ -152,30 +152,35 @@ REQUESTS = [
     pytest.param("POST", "/predict_number/", {"new_data": [0.0] * 784}, None, 200, id="the original demo's"),
     pytest.param("POST", "/predict_number/", {"new_data": [0.0] * 783}, None, 400, id="the original demo's, not square"),
     pytest.param(
-        "POST", "/predict_number/", {"new_data": [0.0] * 784}, say(always=grpc.StatusCode.UNAVAILABLE), 503, id="the original's, no model"
+        "POST",
+        "/predict_number/",
+        {"new_data": [0.0] * 784},
+        set_reply(always=grpc.StatusCode.UNAVAILABLE),
+        503,
+        id="original, no model",
     ),
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "sent", "tell", "status"), REQUESTS)
-def test_a_real_answer_is_as_the_document_says(
-    url: str, fake: FakeServing, document: Any, method: str, path: str, sent: Any, tell: Any, status: int
+@pytest.mark.parametrize(("method", "path", "sent", "prepare", "status"), REQUESTS)
+def test_each_answer_matches_the_document(
+    url: str, fake: FakeServing, document: Any, method: str, path: str, sent: Any, prepare: Any, status: int
 ) -> None:
-    if tell:
-        tell(fake)
+    if prepare:
+        prepare(fake)
     reply = ask(url, method, path, sent)
     assert reply.status == status, reply.body
     assert_documented(document, method, path.partition("?")[0], reply)
 
 
-def test_the_remaining_documented_statuses_are_true_too(url: str, fake: FakeServing, document: Any) -> None:
+def test_the_answers_415_and_429_match_the_document(url: str, fake: FakeServing, document: Any) -> None:
     assert_documented(document, "POST", "/api/v1/predict", ask(url, "POST", "/api/v1/predict", DRAWN, Content_Type="text/plain"))
     ask(url, "POST", "/api/v1/predict", DRAWN)
-    fake.asked.clear()
+    fake.requests.clear()
     fake.delay_s = 0.8
     with ThreadPoolExecutor(2) as pool:
         held = [pool.submit(ask, url, "POST", "/api/v1/predict", DRAWN) for _ in range(2)]
-        wait_until("two are in flight", lambda: len(fake.asked) == 2)
+        wait_until("two are in flight", lambda: len(fake.requests) == 2)
         busy = [
             ask(url, "POST", path, sent) for path, sent in (("/api/v1/predict", DRAWN), ("/predict_number/", {"new_data": [1.0] * 784}))
         ]
@@ -222,7 +227,7 @@ def test_the_documents_examples_are_answered(url: str, document: Any) -> None:
         {"image": "data:image/gif;base64,AAAA"},
     ],
 )
-def test_what_the_document_does_not_allow_is_refused(url: str, document: Any, sent: Any) -> None:
+def test_a_request_that_the_document_does_not_allow_is_refused(url: str, document: Any, sent: Any) -> None:
     schema = document["paths"]["/api/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert schema_errors(document, schema, sent)
     assert ask(url, "POST", "/api/v1/predict", sent).status == 400
@@ -404,7 +409,7 @@ def test_bad_settings_end_the_start_with_one_sentence(environ: dict[str, str], m
 
 
 @pytest.mark.parametrize("taken", ["PORT", "METRICS_PORT"])
-def test_a_port_in_use_ends_the_start_in_words(taken: str) -> None:
+def test_a_port_in_use_ends_the_start_with_one_sentence(taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         environ = {"GATEWAY_PORT": str(free_port()), "GATEWAY_METRICS_PORT": "0", f"GATEWAY_{taken}": str(port)}
@@ -429,7 +434,7 @@ def test_the_log_is_json_lines_and_the_metrics_have_a_port_of_their_own(gateway:
 # The end
 
 
-def test_sigterm_lingers_drains_and_ends_with_0(fake: FakeServing, url: str) -> None:
+def test_sigterm_delays_the_shutdown_drains_and_exits_with_0(fake: FakeServing, url: str) -> None:
     """/readyz says no while all else works; then what is in flight is finished; then it is over."""
     del url
     program, address = stack.gateway(f"127.0.0.1:{fake.port}", SHUTDOWN_DELAY_S="1.5", DRAIN_S="10", PREDICT_TIMEOUT_S="8")
@@ -440,9 +445,9 @@ def test_sigterm_lingers_drains_and_ends_with_0(fake: FakeServing, url: str) -> 
         assert ask(address, "POST", "/api/v1/predict", DRAWN).status == 200
         assert ask(address, "GET", "/healthz").status == 200
         fake.delay_s = 3.0
-        fake.asked.clear()
+        fake.requests.clear()
         slow = pool.submit(ask, address, "POST", "/api/v1/predict", DRAWN)
-        wait_until("a slow one is in flight", lambda: fake.asked)
+        wait_until("a slow one is in flight", lambda: fake.requests)
         assert slow.result().status == 200
         assert program.process.wait(20) == 0
         assert stack.get(f"{address}/readyz") == (0, b"")
@@ -479,7 +484,7 @@ def test_sigterm_under_load_fails_no_request(fake: FakeServing, url: str) -> Non
     assert set(statuses) == {200}
 
 
-def test_ctrl_c_ends_it_with_0_without_lingering(fake: FakeServing) -> None:
+def test_ctrl_c_exits_with_0_without_the_shutdown_delay(fake: FakeServing) -> None:
     program, address = stack.gateway(f"127.0.0.1:{fake.port}", SHUTDOWN_DELAY_S="60")
     with program:
         began = time.monotonic()
@@ -499,10 +504,10 @@ def test_a_worker_that_dies_is_replaced(fake: FakeServing) -> None:
         assert ask(address, "POST", "/api/v1/predict", DRAWN).json["digit"] == 7
 
 
-def test_frames_are_what_the_model_server_got(fake: FakeServing, url: str) -> None:
+def test_the_frame_in_the_answer_is_the_one_sent_to_the_model_server(fake: FakeServing, url: str) -> None:
     from pynumdraw.wire import from_tensor
 
     ask(url, "POST", "/api/v1/predict", DRAWN)
-    fake.asked.clear()
+    fake.requests.clear()
     frame = ask(url, "POST", "/api/v1/predict?frame=1", DRAWN).json["frame"]
-    assert (from_tensor(fake.asked[0].inputs["images"])[0] == np.array(frame)).all()
+    assert (from_tensor(fake.requests[0].inputs["images"])[0] == np.array(frame)).all()

@@ -42,7 +42,7 @@ def drawn(case: str) -> dict[str, Any]:
     return {**GOLDEN[case], "frame": True}
 
 
-def test_answers_are_the_models_own(served: tuple[str, str], newest: int) -> None:
+def test_answers_have_the_numbers_of_the_model(served: tuple[str, str], newest: int) -> None:
     """The same frame, asked of the model server directly, gives the numbers that the gateway answers."""
     address, url = served
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -66,7 +66,7 @@ def test_answers_are_the_models_own(served: tuple[str, str], newest: int) -> Non
 
 
 @pytest.mark.parametrize("case", [case for case, drawing in GOLDEN.items() if drawing["expect"].get("reason") in ("blank", "faint")])
-def test_golden_drawings_without_enough_ink_are_told(served: tuple[str, str], case: str) -> None:
+def test_golden_drawings_with_too_little_ink_are_blank_or_faint(served: tuple[str, str], case: str) -> None:
     assert ask(served[1], "POST", "/api/v1/predict", drawn(case)).json["reason"] == GOLDEN[case]["expect"]["reason"]
 
 
@@ -119,7 +119,7 @@ def test_a_new_version_takes_over_and_no_request_fails(tiny_store: Path, newest:
             assert set(report["answers"]["by_version"]) == {"1", "2"}
 
 
-def test_a_model_server_that_goes_and_comes_back_is_told_and_found(tiny_store: Path) -> None:
+def test_a_model_server_that_stops_is_an_error_until_it_is_back(tiny_store: Path) -> None:
     server, address, _ = stack.model_server(tiny_store)
     gateway, url = stack.gateway(address)
     with gateway:
@@ -139,7 +139,7 @@ def test_a_model_server_that_goes_and_comes_back_is_told_and_found(tiny_store: P
             wait_until("it is found again", lambda: status() == 200)
 
 
-def test_a_model_server_on_a_unix_socket_is_asked_there(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_model_server_on_a_unix_socket_is_reached(tiny_store: Path, tmp_path: Path) -> None:
     server = Program(
         "modelserver", "--port=0", f"--grpc_socket_path={tmp_path}/s", "--model_name=digits", f"--model_base_path={tiny_store / 'digits'}"
     )  # fmt: skip

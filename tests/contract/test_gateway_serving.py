@@ -1,4 +1,4 @@
-"""The gateway's client at the wire: a real gRPC server that says what a test wants, and sometimes breaks."""
+"""The gateway's client at the wire: a real gRPC server whose replies and failures the test sets."""
 
 import socket
 import socketserver
@@ -60,21 +60,21 @@ def serving(fake: FakeServing) -> Iterator[ServingClient]:
 # What goes over the wire
 
 
-def test_an_image_is_asked_about_and_answered(fake: FakeServing, serving: ServingClient) -> None:
+def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving: ServingClient) -> None:
     (prediction,) = serving.predict(IMAGE)
     assert prediction.probabilities == pytest.approx(fake.probabilities)
     assert prediction.is_digit_probability == pytest.approx(0.998)
     assert prediction.accepted is True
     assert prediction.version == prediction.card.version == 1
     assert prediction.card.raw == {**CARD, "version": 1}
-    asked, card_asked = fake.asked
-    assert asked.model_spec == serving_pb2.ModelSpec(name="digits")  # no version: the newest that is available
-    assert set(asked.inputs) == {"images"}
-    assert (from_tensor(asked.inputs["images"]) == IMAGE).all()
-    assert asked.inputs["images"].dtype == 4  # DT_UINT8
-    assert set(asked.output_filter) == {"probabilities", "is_digit_probability", "accepted"}
-    assert card_asked.model_spec.signature_name == "card"
-    assert card_asked.model_spec.version.value == 1
+    request, card_request = fake.requests
+    assert request.model_spec == serving_pb2.ModelSpec(name="digits")  # no version: the newest that is available
+    assert set(request.inputs) == {"images"}
+    assert (from_tensor(request.inputs["images"]) == IMAGE).all()
+    assert request.inputs["images"].dtype == 4  # DT_UINT8
+    assert set(request.output_filter) == {"probabilities", "is_digit_probability", "accepted"}
+    assert card_request.model_spec.signature_name == "card"
+    assert card_request.model_spec.version.value == 1
 
 
 def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: ServingClient) -> None:
@@ -82,26 +82,26 @@ def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: 
         if "is_digit_probability" in reply.outputs:
             reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([0.1, 0.2, 0.3], np.float32)))
 
-    fake.spoil = number
+    fake.corrupt = number
     predictions = serving.predict(np.repeat(IMAGE, 3, axis=0))
     assert [prediction.is_digit_probability for prediction in predictions] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_the_card_is_read_once_a_version(fake: FakeServing, serving: ServingClient) -> None:
+def test_the_card_of_each_version_is_fetched_once(fake: FakeServing, serving: ServingClient) -> None:
     for _ in range(3):
         serving.predict(IMAGE)
     fake.version = 2
     assert [serving.predict(IMAGE)[0].version for _ in range(3)] == [2, 2, 2]
-    assert [asked.model_spec.version.value for asked in fake.asked if asked.model_spec.signature_name == "card"] == [1, 2]
+    assert [request.model_spec.version.value for request in fake.requests if request.model_spec.signature_name == "card"] == [1, 2]
 
 
 def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: ServingClient) -> None:
     fake.version = 7
     assert serving.card(7).version == serving.card(None).version == 7
-    asked = len(fake.asked)
+    count = len(fake.requests)
     with pytest.raises(VersionNotServed, match="version: found 8, which no model server has now"):
         serving.card(8)
-    assert len(fake.asked) == asked  # what a stranger may ask must not become work for the model servers
+    assert len(fake.requests) == count  # requests of clients must not become work for the model servers
 
 
 def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
         assert [row.state for row in serving.versions()] == ["AVAILABLE"]
 
 
-def test_a_proxy_of_the_environment_is_not_for_the_model(fake: FakeServing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_used_for_the_model(fake: FakeServing, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "grpc_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
@@ -124,21 +124,21 @@ def test_a_proxy_of_the_environment_is_not_for_the_model(fake: FakeServing, monk
 
 
 def replaced(name: str, tensor: Any) -> Callable[[serving_pb2.PredictResponse], None]:
-    def spoil(reply: serving_pb2.PredictResponse) -> None:
+    def corrupt(reply: serving_pb2.PredictResponse) -> None:
         if name in reply.outputs:
             reply.outputs[name].CopyFrom(tensor)
 
-    return spoil
+    return corrupt
 
 
 def without(name: str) -> Callable[[serving_pb2.PredictResponse], None]:
-    def spoil(reply: serving_pb2.PredictResponse) -> None:
+    def corrupt(reply: serving_pb2.PredictResponse) -> None:
         reply.outputs.pop(name, None)
 
-    return spoil
+    return corrupt
 
 
-def torn(tensor: Any) -> Any:
+def cut(tensor: Any) -> Any:
     tensor.tensor_content = tensor.tensor_content[:-1]
     return tensor
 
@@ -172,7 +172,7 @@ BAD_REPLIES = {
     "a sum of two": (replaced("probabilities", typed(EVEN * 2)), "probabilities are not from 0 to 1 with a sum of 1"),
     "accepted as float": (replaced("accepted", typed(np.array([1.0], np.float32))), "accepted is float32[1], wanted b[1]"),
     "text": (replaced("probabilities", text("7")), "probabilities is object[]"),
-    "a torn tensor": (replaced("probabilities", torn(to_tensor(EVEN))), "probabilities cannot be read"),
+    "a cut tensor": (replaced("probabilities", cut(to_tensor(EVEN))), "probabilities cannot be read"),
     "no card": (without("card"), "card cannot be read"),
     "a card that is no JSON": (replaced("card", text("{")), "card cannot be read"),
     "a card of numbers": (replaced("card", typed(EVEN)), "card cannot be read"),
@@ -181,20 +181,20 @@ BAD_REPLIES = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "message"), BAD_REPLIES.values(), ids=BAD_REPLIES.keys())
-def test_a_broken_reply_is_told_and_never_becomes_a_digit(fake: FakeServing, serving: ServingClient, spoil: Any, message: str) -> None:
-    fake.spoil = spoil
+@pytest.mark.parametrize(("corrupt", "message"), BAD_REPLIES.values(), ids=BAD_REPLIES.keys())
+def test_a_broken_reply_is_an_error_and_never_a_digit(fake: FakeServing, serving: ServingClient, corrupt: Any, message: str) -> None:
+    fake.corrupt = corrupt
     with pytest.raises(BadModelReply) as refused:
         serving.predict(IMAGE)
     assert message in str(refused.value)
 
 
 def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: ServingClient) -> None:
-    fake.spoil = replaced("probabilities", to_tensor(np.array([fake.probabilities], np.float32)))
+    fake.corrupt = replaced("probabilities", to_tensor(np.array([fake.probabilities], np.float32)))
     assert serving.predict(IMAGE)[0].probabilities == pytest.approx(fake.probabilities)
 
 
-def test_a_model_made_for_another_ink_version_is_refused_in_words(fake: FakeServing, serving: ServingClient) -> None:
+def test_a_model_of_another_ink_version_is_refused_naming_both(fake: FakeServing, serving: ServingClient) -> None:
     fake.card = {**CARD, "ink_version": INK_VERSION + 1}
     for _ in range(2):
         with pytest.raises(
@@ -216,21 +216,21 @@ def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: S
     assert "/secret/path" in failed.value.detail
 
 
-def test_unavailable_is_tried_again_within_the_deadline(fake: FakeServing, serving: ServingClient) -> None:
+def test_unavailable_is_retried_within_the_deadline(fake: FakeServing, serving: ServingClient) -> None:
     fake.fails = [grpc.StatusCode.UNAVAILABLE] * 3
     assert serving.predict(IMAGE)[0].version == 1
 
 
-def test_other_failures_are_not_tried_again(fake: FakeServing, serving: ServingClient) -> None:
+def test_other_failures_are_not_retried(fake: FakeServing, serving: ServingClient) -> None:
     serving.predict(IMAGE)
-    fake.asked.clear()
+    fake.requests.clear()
     fake.fails = [grpc.StatusCode.INTERNAL]
     with pytest.raises(BadModelReply):
         serving.predict(IMAGE)
-    assert len(fake.asked) == 1
+    assert len(fake.requests) == 1
 
 
-def test_without_a_server_it_says_so_well_within_the_deadline() -> None:
+def test_without_a_server_the_error_comes_well_before_the_deadline() -> None:
     with client(f"127.0.0.1:{free_port()}", predict_timeout_s=10.0) as serving:
         began = time.monotonic()
         with pytest.raises(ServingUnavailable, match="no model server can be reached"):
@@ -238,7 +238,7 @@ def test_without_a_server_it_says_so_well_within_the_deadline() -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_name_that_does_not_resolve_is_a_server_that_is_away() -> None:
+def test_a_name_that_does_not_resolve_is_an_unavailable_server() -> None:
     with client("no-such-host.invalid:8500", predict_timeout_s=3.0) as serving:
         with pytest.raises((ServingUnavailable, ServingTimeout)):
             serving.predict(IMAGE)
@@ -292,7 +292,7 @@ def test_a_server_that_comes_back_is_found() -> None:
                 wait_until("the server is found", lambda version=version: answers(serving, version), timeout_s=8)
 
 
-def test_a_slow_server_is_given_its_time_and_no_more(fake: FakeServing) -> None:
+def test_a_slow_server_times_out_at_the_deadline(fake: FakeServing) -> None:
     fake.delay_s = 1.0
     with client(f"127.0.0.1:{fake.port}", predict_timeout_s=0.3) as serving:
         began = time.monotonic()
@@ -305,9 +305,9 @@ def test_more_in_flight_than_allowed_is_busy_and_the_rest_are_answered(fake: Fak
     with client(f"127.0.0.1:{fake.port}", max_in_flight=2, predict_timeout_s=10.0) as serving, ThreadPoolExecutor(2) as pool:
         serving.predict(IMAGE)
         fake.delay_s = 1.0
-        fake.asked.clear()
+        fake.requests.clear()
         held = [pool.submit(serving.predict, IMAGE) for _ in range(2)]
-        wait_until("two are in flight", lambda: len(fake.asked) == 2)
+        wait_until("two are in flight", lambda: len(fake.requests) == 2)
         with pytest.raises(Busy):
             serving.predict(IMAGE)
         assert [future.result()[0].version for future in held] == [1, 1]
@@ -315,7 +315,7 @@ def test_more_in_flight_than_allowed_is_busy_and_the_rest_are_answered(fake: Fak
         assert serving.predict(IMAGE)[0].version == 1
 
 
-def test_a_failure_gives_its_place_back(fake: FakeServing) -> None:
+def test_a_failed_prediction_is_no_longer_in_flight(fake: FakeServing) -> None:
     with client(f"127.0.0.1:{fake.port}", max_in_flight=1) as serving:
         fake.always = grpc.StatusCode.INTERNAL
         for _ in range(3):
@@ -342,29 +342,29 @@ def several(*fakes: FakeServing, **settings: Any) -> Iterator[ServingClient]:
 def test_the_addresses_take_turns() -> None:
     fakes = [FakeServing() for _ in range(3)]
     with several(*fakes) as serving:
-        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes))
+        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.requests for fake in fakes))
         for fake in fakes:
-            fake.asked.clear()
+            fake.requests.clear()
         for _ in range(60):
             serving.predict(IMAGE)
-    assert [len(fake.asked) for fake in fakes] == [20, 20, 20]
+    assert [len(fake.requests) for fake in fakes] == [20, 20, 20]
 
 
 def test_while_versions_are_mixed_each_answer_names_its_own() -> None:
     """The card of the one newer version is found although the others are asked in between."""
     fakes = [FakeServing(version=1), FakeServing(version=1), FakeServing(version=1), FakeServing(version=2)]
     with several(*fakes, predict_timeout_s=5.0) as serving:
-        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes))
+        wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.requests for fake in fakes))
         answers = Counter(serving.predict(IMAGE)[0].version for _ in range(40))
     assert answers == {1: 30, 2: 10}
 
 
-def test_one_address_that_dies_is_not_noticed() -> None:
+def test_no_prediction_fails_when_one_of_two_addresses_dies() -> None:
     first, second = FakeServing(version=1), FakeServing(version=2)
     seen: Counter[int] = Counter()
     dead = threading.Event()
     with several(first, second, predict_timeout_s=5.0) as serving, ThreadPoolExecutor(4) as pool:
-        wait_until("both are connected", lambda: serving.predict(IMAGE) and first.asked and second.asked)
+        wait_until("both are connected", lambda: serving.predict(IMAGE) and first.requests and second.requests)
 
         def load() -> None:
             while not dead.is_set() or seen[2] < 40:
@@ -381,12 +381,12 @@ def test_one_address_that_dies_is_not_noticed() -> None:
     assert seen[2] >= 40
 
 
-def test_a_version_that_goes_before_its_card_is_read_is_asked_anew(fake: FakeServing) -> None:
+def test_a_prediction_is_repeated_when_its_version_is_gone_before_its_card_is_read(fake: FakeServing) -> None:
     def move_on(reply: serving_pb2.PredictResponse) -> None:
         if reply.model_spec.signature_name == "serving_default":
             fake.version = 2
 
-    fake.spoil = move_on
+    fake.corrupt = move_on
     with client(f"127.0.0.1:{fake.port}", predict_timeout_s=1.0) as serving:
         assert serving.predict(IMAGE)[0].version == 2
 
@@ -421,7 +421,7 @@ class Names(threading.Thread):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs 127.0.0.2 and 127.0.0.3, which only Linux has without set-up")
-def test_addresses_that_come_are_found_and_serve_their_share() -> None:
+def test_new_addresses_are_found_and_serve_their_share() -> None:
     """Scale 1 → 3 behind one name: the server ends connections after a while, and then the name is looked up anew."""
     port, names = free_port(), Names("127.0.0.1")
     fakes = [FakeServing() for _ in range(3)]
@@ -431,14 +431,14 @@ def test_addresses_that_come_are_found_and_serve_their_share() -> None:
             running.enter_context(serve(fake, f"127.0.0.{k}:{port}", max_connection_age_ms=500, max_connection_age_grace_ms=500))
         serving = running.enter_context(client("localhost:8500", target, dns_refresh_s=0.2, predict_timeout_s=5.0))
         serving.predict(IMAGE)
-        assert [bool(fake.asked) for fake in fakes] == [True, False, False]
+        assert [bool(fake.requests) for fake in fakes] == [True, False, False]
         names.addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-        wait_until("all three serve", lambda: serving.predict(IMAGE) and all(fake.asked for fake in fakes), timeout_s=10)
+        wait_until("all three serve", lambda: serving.predict(IMAGE) and all(fake.requests for fake in fakes), timeout_s=10)
         for fake in fakes:
-            fake.asked.clear()
+            fake.requests.clear()
         for _ in range(300):
             serving.predict(IMAGE)
-        assert min(len(fake.asked) for fake in fakes) > 67  # within a third of even
+        assert min(len(fake.requests) for fake in fakes) > 67  # within a third of even
     names.stop()
 
 
@@ -454,12 +454,12 @@ def test_addresses_that_come_are_found_and_serve_their_share() -> None:
         pytest.param([], [(None, "NO_VERSION", None)], id="none"),
     ],
 )
-def test_what_a_server_reports(fake: FakeServing, serving: ServingClient, states: Any, rows: Any) -> None:
+def test_versions_lists_the_states_that_a_server_reports(fake: FakeServing, serving: ServingClient, states: Any, rows: Any) -> None:
     fake.states = states
     assert [(row.version, row.state, row.error) for row in serving.versions()] == rows
 
 
-def test_a_server_that_is_away_is_a_row_and_no_address_is_told() -> None:
+def test_an_unreachable_server_is_a_row_that_hides_its_address() -> None:
     port = free_port()
     with client(f"127.0.0.1:{port}") as serving:
         (row,) = serving.versions()
@@ -468,14 +468,14 @@ def test_a_server_that_is_away_is_a_row_and_no_address_is_told() -> None:
     assert str(port) not in row.address
 
 
-def test_a_server_that_accepts_and_says_nothing_is_unreachable_within_its_time() -> None:
+def test_a_server_that_never_replies_is_unreachable_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute, client(f"127.0.0.1:{mute.getsockname()[1]}") as serving:
         began = time.monotonic()
         assert [row.state for row in serving.versions()] == ["UNREACHABLE"]
         assert time.monotonic() - began < 3
 
 
-def test_many_who_ask_for_the_versions_are_one_question(fake: FakeServing, serving: ServingClient) -> None:
+def test_many_requests_for_the_versions_are_one_query(fake: FakeServing, serving: ServingClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         reports = list(pool.map(lambda _: serving.versions(), range(50)))
     assert all(report == reports[0] for report in reports)

@@ -179,7 +179,7 @@ def test_model_status_is_the_same_bytes() -> None:
     def fill(response: Any) -> Any:
         for version, state in ((2, 50), (1, 30)):
             entry = response.model_version_status.add(version=version, state=state)
-            entry.status.error_code, entry.status.error_message = (5, "torn") if state == 50 else (0, "")
+            entry.status.error_code, entry.status.error_message = (5, "corrupt") if state == 50 else (0, "")
         return response
 
     both(fill(serving_pb2.GetModelStatusResponse()), fill(get_model_status_pb2.GetModelStatusResponse()))
@@ -193,7 +193,7 @@ def test_a_warm_up_record_is_the_same_bytes() -> None:
     both(ours, theirs)
 
 
-def test_other_warm_up_records_are_told_apart() -> None:
+def test_other_kinds_of_warm_up_records_are_distinguished() -> None:
     for kind in ("classify_log", "regress_log", "multi_inference_log", "session_run_log", "predict_streamed_log"):
         theirs = prediction_log_pb2.PredictionLog()
         getattr(theirs, kind).SetInParent()
@@ -202,7 +202,7 @@ def test_other_warm_up_records_are_told_apart() -> None:
 
 def test_the_methods_paths_are_upstream_s() -> None:
     class Channel:
-        """Notes the paths that upstream's stubs ask for."""
+        """Records the paths that upstream's stubs ask for."""
 
         def __init__(self) -> None:
             self.paths: set[str] = set()

@@ -1,4 +1,4 @@
-"""gateway.drawing: what is a drawing, what is refused and in which words, and that nothing but GatewayError ever comes out."""
+"""gateway.drawing: what is accepted, what is refused with which message, and that only GatewayError is raised."""
 
 import base64
 import io
@@ -34,9 +34,9 @@ def parse_drawing(sent: bytes, content_type: str | None) -> Drawing:
 
 
 def png(image: Image.Image, **options: Any) -> bytes:
-    held = io.BytesIO()
-    image.save(held, "PNG", **options)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
 
 
 def url(data: bytes) -> str:
@@ -79,7 +79,7 @@ def test_strokes_are_drawn_as_the_rasteriser_draws_them() -> None:
         pytest.param({"colour": "red", "strokes": SEVEN}, None, id="unknown fields are ignored"),
     ],
 )
-def test_what_a_drawing_lacks(fields: dict[str, Any], problem: str | None) -> None:
+def test_blank_and_faint_strokes_have_an_ink_problem(fields: dict[str, Any], problem: str | None) -> None:
     read = parse_drawing(body(**fields), JSON)
     assert read.ink_problem() == problem
     assert read.frame().shape == (28, 28)
@@ -163,7 +163,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("sent", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_no_drawing_is_refused_with_field_value_and_wish(sent: bytes, message: str) -> None:
+def test_an_invalid_drawing_is_refused_naming_the_field_the_value_and_what_is_wanted(sent: bytes, message: str) -> None:
     with pytest.raises(InvalidDrawing) as refused:
         parse_drawing(sent, JSON)
     assert str(refused.value).startswith(message)
@@ -252,7 +252,7 @@ def test_half_transparent_ink_is_half_as_dark() -> None:
         pytest.param(drawn_seven(), None, id="a seven"),
     ],
 )
-def test_what_a_picture_lacks(image: Image.Image, problem: str | None) -> None:
+def test_blank_and_faint_pictures_have_an_ink_problem(image: Image.Image, problem: str | None) -> None:
     assert parse_drawing(picture_body(png(image)), JSON).ink_problem() == problem
 
 
@@ -263,7 +263,7 @@ def test_a_speck_in_a_picture_is_faint() -> None:
 
 
 def header(width: int, height: int) -> bytes:
-    """A PNG that says it is so large, and holds nothing."""
+    """The header of a PNG of that size, without pixels."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
@@ -296,7 +296,7 @@ def test_the_largest_picture_is_read() -> None:
         pytest.param(url(PICTURES["grey"][:-200]), "image: found a PNG that cannot be decoded", id="cut"),
     ],
 )
-def test_what_is_no_png_is_refused(image: Any, message: str) -> None:
+def test_an_invalid_png_is_refused(image: Any, message: str) -> None:
     with pytest.raises(InvalidDrawing) as refused:
         parse_drawing(json.dumps({"image": image}).encode(), JSON)
     assert str(refused.value).startswith(message)
@@ -406,7 +406,7 @@ def test_every_drawing_within_the_bounds_is_read_and_drawn_alike(strokes: list[A
 
 
 def test_limits_are_those_of_the_document() -> None:
-    """openapi.json is data: it cannot import the constants that it tells."""
+    """openapi.json is data: it cannot import the constants."""
     schemas = json.loads(OPENAPI.read_text())["components"]["schemas"]
     strokes, picture = schemas["Strokes"]["properties"], schemas["Picture"]["properties"]
     assert strokes["width"]["maximum"] == strokes["height"]["maximum"] == drawing.MAX_CANVAS_PX

@@ -1,4 +1,4 @@
-"""The gateway's routes, with a predictor that says what a test wants: no process, no port, no model."""
+"""The gateway's routes, with a predictor whose predictions the test sets: no process, no port, no model."""
 
 import io
 import json
@@ -38,20 +38,20 @@ def chances(**likely: float) -> list[float]:
 
 
 class FakePredictor:
-    """Says what it is told to, and remembers what it saw."""
+    """Returns a fixed prediction or raises, and records the images it gets."""
 
     def __init__(self) -> None:
-        self.says: dict[str, Any] = {"probabilities": chances(d7=0.99), "is_digit_probability": 0.998, "accepted": True}
+        self.outputs: dict[str, Any] = {"probabilities": chances(d7=0.99), "is_digit_probability": 0.998, "accepted": True}
         self.version = 3
-        self.fails: Exception | None = None
-        self.saw: list[np.ndarray] = []
+        self.error: Exception | None = None
+        self.images: list[np.ndarray] = []
         self.rows = [ServedVersion("0a1b2c3d", 3, "AVAILABLE"), ServedVersion("99999999", None, "UNREACHABLE")]
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
-        self.saw.append(images)
-        if self.fails:
-            raise self.fails
-        return [Prediction(**self.says, version=self.version, card=self.card(self.version)) for _ in images]
+        self.images.append(images)
+        if self.error:
+            raise self.error
+        return [Prediction(**self.outputs, version=self.version, card=self.card(self.version)) for _ in images]
 
     def card(self, version: int | None) -> Card:
         if version not in (None, self.version):
@@ -126,7 +126,7 @@ def error_of(response: Any) -> dict[str, str]:
 # A drawing's answer
 
 
-def test_a_drawing_is_rasterised_asked_about_and_answered(client: FlaskClient, predictor: FakePredictor) -> None:
+def test_a_drawing_is_answered_with_the_models_prediction(client: FlaskClient, predictor: FakePredictor) -> None:
     response = client.post("/api/v1/predict", json=DRAWN)
     assert response.status_code == 200
     assert response.json == {
@@ -140,13 +140,13 @@ def test_a_drawing_is_rasterised_asked_about_and_answered(client: FlaskClient, p
         "model": {"name": "digits", "version": 3},
         "request_id": response.headers["X-Request-ID"],
     }
-    (images,) = predictor.saw
+    (images,) = predictor.images
     assert images.dtype == np.uint8
     assert (images == rasterise(clip_strokes(SEVEN, 300, 300))[None]).all()
 
 
 @pytest.mark.parametrize(
-    ("says", "digit", "confidence", "reason", "candidates"),
+    ("outputs", "digit", "confidence", "reason", "candidates"),
     [
         pytest.param({"probabilities": chances(d4=0.999)}, 4, 0.999, None, [4], id="sure"),
         pytest.param({"probabilities": chances(d4=0.5)}, 4, 0.5, None, [4], id="unsure among many"),
@@ -159,14 +159,14 @@ def test_a_drawing_is_rasterised_asked_about_and_answered(client: FlaskClient, p
         pytest.param({"accepted": False, "probabilities": chances(d4=0.5, d9=0.5)}, None, None, "not_a_digit", [], id="no digit, of two"),
     ],
 )
-def test_what_a_prediction_says(
-    client: FlaskClient, predictor: FakePredictor, says: Any, digit: Any, confidence: Any, reason: Any, candidates: Any
+def test_each_kind_of_prediction_gives_its_answer(
+    client: FlaskClient, predictor: FakePredictor, outputs: Any, digit: Any, confidence: Any, reason: Any, candidates: Any
 ) -> None:
-    predictor.says |= says
+    predictor.outputs |= outputs
     answer = client.post("/api/v1/predict", json=DRAWN).json
     assert (answer["digit"], answer["confidence"], answer["reason"], answer["candidates"]) == (digit, confidence, reason, candidates)
-    assert answer["is_digit"] is predictor.says["accepted"]
-    assert answer["probabilities"] == [round(chance, 6) for chance in predictor.says["probabilities"]]
+    assert answer["is_digit"] is predictor.outputs["accepted"]
+    assert answer["probabilities"] == [round(chance, 6) for chance in predictor.outputs["probabilities"]]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_too_little_ink_is_answered_without_the_model(client: FlaskClient, predi
         "request_id": response.headers["X-Request-ID"],
         "frame": [[0] * 28] * 28,
     }
-    assert predictor.saw == []
+    assert predictor.images == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_too_little_ink_is_answered_without_the_model(client: FlaskClient, predi
         ("?frame=0", True, True),
     ],
 )
-def test_the_picture_that_the_model_saw_comes_on_request(client: FlaskClient, address: str, field: bool, given: bool) -> None:
+def test_the_frame_is_in_the_answer_on_request(client: FlaskClient, address: str, field: bool, given: bool) -> None:
     answer = client.post(f"/api/v1/predict{address}", json={**DRAWN, "frame": field}).json
     assert ("frame" in answer) is given
     if given:
@@ -234,7 +234,7 @@ def test_a_frame_parameter_of_another_kind_is_refused(client: FlaskClient) -> No
         ),
     ],
 )
-def test_bad_requests_are_told_with_the_status_of_the_wire(client: FlaskClient, send: Any, status: int, code: str, message: str) -> None:
+def test_invalid_requests_get_status_code_and_message(client: FlaskClient, send: Any, status: int, code: str, message: str) -> None:
     response = client.post("/api/v1/predict", **send)
     assert response.status_code == status
     assert error_of(response)["code"] == code
@@ -242,7 +242,7 @@ def test_bad_requests_are_told_with_the_status_of_the_wire(client: FlaskClient, 
 
 
 @pytest.mark.parametrize("size", [20_001, 1_000_000])
-def test_a_body_of_untold_length_is_not_read_beyond_the_limit(client: FlaskClient, size: int) -> None:
+def test_a_chunked_body_is_not_read_beyond_the_limit(client: FlaskClient, size: int) -> None:
     sent = io.BytesIO(b" " * size)
     environ = {"wsgi.input": sent, "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json", "HTTP_TRANSFER_ENCODING": "chunked"}
     response = client.post("/api/v1/predict", environ_overrides=environ)
@@ -250,7 +250,7 @@ def test_a_body_of_untold_length_is_not_read_beyond_the_limit(client: FlaskClien
     assert sent.tell() == 20_001
 
 
-def test_a_body_of_just_the_longest_length_is_read(client: FlaskClient) -> None:
+def test_a_body_of_exactly_the_maximum_length_is_read(client: FlaskClient) -> None:
     sent = json.dumps(DRAWN).encode().ljust(20_000)
     assert client.post("/api/v1/predict", data=sent, content_type="application/json").status_code == 200
 
@@ -265,7 +265,7 @@ def test_a_body_of_just_the_longest_length_is_read(client: FlaskClient) -> None:
     ],
 )
 @pytest.mark.parametrize(("path", "sent"), [("/api/v1/predict", DRAWN), ("/predict_number/", {"new_data": [0.0] * 784})])
-def test_a_model_server_that_fails_is_told_and_never_a_digit(
+def test_a_failing_model_server_gives_an_error_and_no_digit(
     client: FlaskClient,
     predictor: FakePredictor,
     lines: Any,
@@ -277,7 +277,7 @@ def test_a_model_server_that_fails_is_told_and_never_a_digit(
     sent: Any,
 ) -> None:
     raised.detail = "UNAVAILABLE: ipv4:10.1.2.3:8500 refused"
-    predictor.fails = raised
+    predictor.error = raised
     response = client.post(path, json=sent)
     assert response.status_code == status
     assert error_of(response) == {"code": code, "message": str(raised), "request_id": response.headers["X-Request-ID"]}
@@ -287,8 +287,8 @@ def test_a_model_server_that_fails_is_told_and_never_a_digit(
     assert line["level"] == ("warning" if status >= 500 else "info")
 
 
-def test_what_nobody_foresaw_is_500_and_its_text_stays_in_the_log(client: FlaskClient, predictor: FakePredictor, lines: Any) -> None:
-    predictor.fails = RuntimeError("a secret of ours")
+def test_an_unexpected_error_is_500_and_its_text_stays_in_the_log(client: FlaskClient, predictor: FakePredictor, lines: Any) -> None:
+    predictor.error = RuntimeError("a secret of ours")
     response = client.post("/api/v1/predict", json=DRAWN)
     assert response.status_code == 500
     assert error_of(response)["code"] == "internal"
@@ -322,7 +322,7 @@ def test_every_grpc_status_becomes_a_gateway_error_whose_text_stays_inside(code:
         ("POST", "/", 405, "method_not_allowed"),
     ],
 )
-def test_paths_that_are_not_there_answer_in_json_too(client: FlaskClient, method: str, path: str, status: int, code: str) -> None:
+def test_unknown_paths_and_methods_are_answered_in_json(client: FlaskClient, method: str, path: str, status: int, code: str) -> None:
     response = client.open(path, method=method)
     assert response.status_code == status
     assert error_of(response)["code"] == code
@@ -333,7 +333,7 @@ def test_paths_that_are_not_there_answer_in_json_too(client: FlaskClient, method
 
 
 @pytest.mark.parametrize(
-    ("says", "ink", "answer"),
+    ("outputs", "ink", "answer"),
     [
         pytest.param({"probabilities": chances(d7=0.979)}, 1, {"predicted_number": 7, "confidence": "97"}, id="per cent, rounded down"),
         pytest.param({"probabilities": chances(d7=1.0)}, 1, {"predicted_number": 7, "confidence": "100"}, id="certain"),
@@ -342,8 +342,10 @@ def test_paths_that_are_not_there_answer_in_json_too(client: FlaskClient, method
         pytest.param({}, 0.2, {"predicted_number": 7, "confidence": "0"}, id="faint"),
     ],
 )
-def test_the_original_demo_always_names_a_digit(client: FlaskClient, predictor: FakePredictor, says: Any, ink: float, answer: Any) -> None:
-    predictor.says |= says
+def test_the_original_demo_always_gets_a_digit(
+    client: FlaskClient, predictor: FakePredictor, outputs: Any, ink: float, answer: Any
+) -> None:
+    predictor.outputs |= outputs
     greys = np.zeros((40, 40))
     greys[10:30, 18:22] = ink
     response = client.post(
@@ -360,7 +362,7 @@ def test_the_original_demo_says_hello(client: FlaskClient) -> None:
 # Versions, card, health, document
 
 
-def test_versions_are_told_with_this_gateways_own_answers(client: FlaskClient, predictor: FakePredictor) -> None:
+def test_versions_lists_what_is_served_and_this_gateways_own_answers(client: FlaskClient, predictor: FakePredictor) -> None:
     for predictor.version in (3, 4, 4):
         client.post("/api/v1/predict", json=DRAWN)
     client.post("/api/v1/predict", json=BLANK)
@@ -390,14 +392,14 @@ def test_the_card_is_as_the_trainer_wrote_it(client: FlaskClient, address: str) 
         ("9" * 30, 400, 'version: found "999999999999999999999999999999", wanted'),
     ],
 )
-def test_a_card_that_is_not_there_is_told(client: FlaskClient, version: str, status: int, message: str) -> None:
+def test_a_card_of_an_unknown_or_invalid_version_is_an_error(client: FlaskClient, version: str, status: int, message: str) -> None:
     response = client.get(f"/api/v1/card?version={version}")
     assert response.status_code == status
     assert error_of(response)["message"].startswith(message)
 
 
-def test_health_does_not_ask_the_model(client: FlaskClient, predictor: FakePredictor, draining: threading.Event) -> None:
-    predictor.fails = ServingUnavailable("no")
+def test_health_does_not_depend_on_the_model(client: FlaskClient, predictor: FakePredictor, draining: threading.Event) -> None:
+    predictor.error = ServingUnavailable("no")
     assert client.get("/healthz").json == {"status": "alive"}
     assert client.get("/readyz").json == {"status": "ready"}
     draining.set()
@@ -405,11 +407,11 @@ def test_health_does_not_ask_the_model(client: FlaskClient, predictor: FakePredi
     response = client.get("/readyz")
     assert response.status_code == 503
     assert error_of(response)["code"] == "service_unavailable"
-    predictor.fails = None
+    predictor.error = None
     assert client.post("/api/v1/predict", json=DRAWN).status_code == 200
 
 
-def test_the_document_tells_this_version_and_where_it_is(predictor: FakePredictor, web: Path) -> None:
+def test_openapi_names_this_version_and_the_path_prefix(predictor: FakePredictor, web: Path) -> None:
     document = create_app(Settings(base_path="/digits"), predictor, web=web).test_client().get("/digits/api/v1/openapi.json").json
     assert document["info"]["version"] == __version__
     assert document["servers"] == [{"url": "/digits"}]
@@ -445,14 +447,14 @@ def test_any_change_of_any_file_changes_the_hash(web: Path) -> None:
     assert len(seen) == 5
 
 
-def test_a_file_of_another_build_is_given_but_not_kept(client: FlaskClient) -> None:
+def test_a_file_of_another_build_is_served_but_not_cached(client: FlaskClient) -> None:
     response = client.get("/static/0123456789ab/app.js")
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "index.html", ".hidden", "../app.py", "%2e%2e/app.py", "parts", ""])
-def test_what_is_not_a_file_of_the_page_is_not_given(client: FlaskClient, web: Path, name: str) -> None:
+def test_other_files_are_not_served(client: FlaskClient, web: Path, name: str) -> None:
     assert client.get(f"/static/{read_page(web).hash}/{name}").status_code == 404
 
 
@@ -464,7 +466,7 @@ def test_a_folder_without_a_page_is_refused(tmp_path: Path) -> None:
         read_page(tmp_path)
 
 
-def test_the_real_page_is_whole() -> None:
+def test_every_file_that_the_real_page_names_exists() -> None:
     page = read_page(Path(__file__).parents[2] / "web")
     named = set(re.findall(rf'"static/{page.hash}/([^"]+)"', page.index.decode()))
     assert named
@@ -504,7 +506,7 @@ def test_every_answer_has_the_security_headers(client: FlaskClient, path: str) -
 @pytest.mark.parametrize(
     ("given", "kept"), [("abc-1.2_3", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("", False), ('"}', False), ("ä", False)]
 )
-def test_a_request_id_is_kept_where_it_is_one(client: FlaskClient, given: str, kept: bool) -> None:
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(client: FlaskClient, given: str, kept: bool) -> None:
     answered = client.get("/healthz", headers={"X-Request-ID": given}).headers["X-Request-ID"]
     assert (answered == given) is kept
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answered)
@@ -535,7 +537,7 @@ def test_a_request_is_one_line_without_the_drawing(client: FlaskClient, lines: A
 
 def test_the_log_says_why_there_was_no_plain_digit(client: FlaskClient, predictor: FakePredictor, lines: Any) -> None:
     client.post("/api/v1/predict", json=BLANK)
-    predictor.says["accepted"] = False
+    predictor.outputs["accepted"] = False
     client.post("/api/v1/predict", json=DRAWN)
     assert [(line["reason"], line["model_version"]) for line in lines] == [("blank", None), ("not_a_digit", 3)]
 
@@ -545,7 +547,7 @@ def test_metrics_count_requests_and_answers_by_version(client: FlaskClient, pred
     client.post("/api/v1/predict", json=BLANK)
     client.post("/api/v1/predict", json={})
     client.get("/nothing/at/all")
-    predictor.version, predictor.says["accepted"] = 4, False
+    predictor.version, predictor.outputs["accepted"] = 4, False
     client.post("/api/v1/predict", json=DRAWN)
 
     def value(name: str, **labels: str) -> float | None:
@@ -570,7 +572,7 @@ def test_metrics_count_requests_and_answers_by_version(client: FlaskClient, pred
 # Turns
 
 
-def test_who_waits_for_the_model_or_for_the_sender_lets_others_have_the_turn(
+def test_other_requests_are_answered_while_one_waits_for_the_model_or_its_sender(
     client: FlaskClient, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = threading.Event()
@@ -631,7 +633,7 @@ def test_a_turn_ends_with_an_error_too() -> None:
             TurnMiddleware(turns, app)({}, None)  # type: ignore[arg-type]
 
 
-def test_a_sender_that_stops_early_is_told(client: FlaskClient) -> None:
+def test_a_body_shorter_than_its_content_length_is_refused(client: FlaskClient) -> None:
     environ = {"wsgi.input": io.BytesIO(b'{"width":'), "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "100"}
     response = client.post("/api/v1/predict", environ_overrides=environ)
     assert response.status_code == 400

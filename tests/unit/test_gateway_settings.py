@@ -1,4 +1,4 @@
-"""gateway.settings: what the environment may say, and in which words it is refused."""
+"""gateway.settings: valid and invalid environment variables."""
 
 import inspect
 from dataclasses import fields
@@ -66,19 +66,19 @@ def test_each_variable_sets_its_field(name: str, text: str, value: Any) -> None:
         ({"SERVICE_HOST": "10.0.0.1"}, "GATEWAY_SERVICE_HOST='10.0.0.1': there is no such setting"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name_value_and_wish(environ: dict[str, str], message: str) -> None:
+def test_an_invalid_value_is_refused_naming_the_variable_and_what_is_wanted(environ: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({PREFIX + name: text for name, text in environ.items()})
     assert str(refused.value).startswith(message)
 
 
-def test_more_threads_than_predictions_in_flight_so_that_the_cap_can_answer() -> None:
+def test_there_are_more_threads_than_predictions_in_flight() -> None:
     assert Settings().all_threads > Settings().max_in_flight
     assert Settings(max_in_flight=100).all_threads > 100
     assert Settings(threads=50).all_threads == 50
 
 
-def test_settings_cannot_change_and_each_says_what_it_is() -> None:
+def test_settings_are_immutable_and_each_has_a_docstring() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
     source = inspect.getsource(Settings)

@@ -1,6 +1,6 @@
 """The rasteriser's properties: what must not change a frame does not, and every frame is one that MNIST could hold.
 
-A line is drawn from stations at most `_SAMPLE_STEP_PX` apart and grey is rounded, so "the same frame" means within `NOISE` of 255. A frame
+A line is drawn from samples at most `_SAMPLE_STEP_PX` apart and grey is rounded, so "the same frame" means within `NOISE` of 255. A frame
 whose centre of mass lies between two pixels may move to either: such drawings are let off where two frames are compared.
 """
 
@@ -16,7 +16,7 @@ from pynumdraw import ink
 from pynumdraw.ink import BOX_PX, FRAME_PEN_PX, FRAME_PX, clip_strokes, draw, frame_from_picture, ink_box, ink_problem, rasterise
 
 WIDTH, HEIGHT = 300, 400
-NOISE = 8  # between two stations sqrt(0.7² + 0.2²) - 0.7 px are lost where grey begins, and rounding is half a grey
+NOISE = 8  # between two samples sqrt(0.7² + 0.2²) - 0.7 px are lost where grey begins, and rounding is half a grey
 CENTRE = 14
 
 Strokes = list[list[list[float]]]
@@ -179,7 +179,7 @@ def test_grey_is_the_depth_inside_a_straight_line(strokes, pen_px):
 
 
 @holds_for(st.lists(st.lists(places, min_size=1, max_size=6), min_size=1, max_size=3), st.floats(2, 6))
-def test_a_sharp_corner_lacks_at_most_half_a_station(strokes, pen_px):
+def test_a_sharp_corner_loses_at_most_half_a_sample_step(strokes, pen_px):
     assert off_by(strokes, pen_px) <= 255 * ink._SAMPLE_STEP_PX / 2 + 1
 
 
