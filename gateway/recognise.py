@@ -19,8 +19,8 @@ DECIMALS = 6  # of the probabilities in an answer; arbitrary, float32 near 1 has
 class Answer:
     """The answer to a drawing; the fields of `to_json` are described in openapi.json.
 
-    version: the version of the model that predicted, None where the model was not asked. frame: uint8[28, 28], what the model saw, all 0
-    where it was not asked.
+    version: the version of the model that predicted, None where no model did. frame: uint8[28, 28], the model's input, all 0 where
+    there was none.
     """
 
     digit: int | None
@@ -59,7 +59,7 @@ def recognise(drawing: Drawing, predictor: Predictor) -> Answer:
 def recognise_always(drawing: Drawing, predictor: Predictor) -> tuple[int, Answer]:
     """The likeliest digit and the answer, for the original demo, which names a digit even for a blank canvas.
 
-    The model is asked in any case, so the answer always has a version. Raises GatewayError where the predictor fails.
+    The model predicts in any case, so the answer always has a version. Raises GatewayError where the predictor fails.
     """
     frame = drawing.frame()
     (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
