@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from gateway.compression import Compressor
 from gateway.errors import GatewayError
 from gateway.page import read_page
 from gateway.routes import Handlers
@@ -42,9 +43,11 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False  # a redirect would name the host that a proxy hides
     telemetry, turns = telemetry or Telemetry(), Turns()
-    handlers = Handlers(settings, predictor, telemetry, read_page(web), draining or threading.Event(), turns)
+    page = read_page(web)
+    handlers = Handlers(settings, predictor, telemetry, page, draining or threading.Event(), turns)
     app.register_blueprint(handlers.blueprint())
     register_hooks(app, telemetry)
+    app.after_request(Compressor([page.index, *(content for _, content in page.files.values())]).compress)
     register_error_handlers(app)
     app.wsgi_app = TurnMiddleware(turns, app.wsgi_app)  # type: ignore[method-assign]
     if prefix := settings.base_path.rstrip("/"):

@@ -7,6 +7,7 @@ under any path prefix.
 
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def read_page(folder: Path) -> Page:
     paths = sorted(
         path for path in folder.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    files = {path.relative_to(folder).as_posix(): (_content_type(path), path.read_bytes()) for path in paths}
+    files = {path.relative_to(folder).as_posix(): (_content_type(path), _compact(path)) for path in paths}
     if INDEX not in files:
         raise FileNotFoundError(f"{folder / INDEX}: there is no page")
     digest = hashlib.sha256()
@@ -54,3 +55,23 @@ def read_page(folder: Path) -> Page:
 
 def _content_type(path: Path) -> str:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+_INDENTATION = re.compile(r"^ +", re.MULTILINE)
+_COMMENT_LINES = re.compile(r"^ *(/\*.*?\*/|//[^\n]*) *$", re.DOTALL | re.MULTILINE)
+_COMMENT_AT_END = re.compile(
+    r"(?<=[;{,)}\]]) (//[^\n\"'`]*|/\*[^\n*\"'`]*\*/)$", re.MULTILINE
+)  # behind code; without quotes, so in no string
+
+
+def _compact(path: Path) -> bytes:
+    """What a browser needs of a file: scripts and styles without comments, pages and styles without indentation. Line numbers stay as they are."""
+    if path.suffix not in (".js", ".css", ".html"):
+        return path.read_bytes()
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".html":
+        text = _COMMENT_LINES.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+        text = _COMMENT_AT_END.sub("", text)
+    if path.suffix != ".js":
+        text = _INDENTATION.sub("", text)
+    return text.encode()

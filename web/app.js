@@ -22,6 +22,7 @@ let replay = null; // { strokes, stop() }: a drawing that draws itself, and thos
 let penUpAt_ms = -Infinity;
 let changedAt_ms = 0;
 let timer = null;
+let style = null; // a promise of later.css
 
 const isDrawing = () => pad.drawing() || replay !== null;
 const view = createAnswer({ isDrawing });
@@ -30,6 +31,7 @@ const shareButtons = [byId("copy-link"), byId("copy-picture")];
 const pad = createPad(byId("pad"), {
   strokes: () => replay?.strokes ?? steps.strokes,
   onStart() {
+    loadStyle();
     stopReplay();
     leaveLink();
     latest = null;
@@ -211,14 +213,24 @@ addEventListener("keydown", (event) => {
 byId("again").addEventListener("click", () => reader.retryNow(steps.strokes.length > 0 ? toRequest(steps.strokes) : null));
 addEventListener("online", () => reader.retryNow());
 
-/** A module that is not there from the start; null, with a sentence on the page, where it does not load. */
+/** A module that is not there from the start, and its style; null, with a sentence on the page, where it does not load. */
 async function load(name) {
   try {
+    await loadStyle();
     return await import(`./${name}.js`);
   } catch {
     byId("notice").textContent = WORDS.partMissing;
     return null;
   }
+}
+
+function loadStyle() {
+  style ??= new Promise((resolve, reject) => {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./later.css", import.meta.url), onload: resolve, onerror: reject });
+    document.head.append(link);
+  });
+  style.catch(() => (style = null));
+  return style;
 }
 
 let trail = null;

@@ -1,7 +1,7 @@
 /** The model card as a page to read: what the version that answers now says of itself. */
 
 import { drawDiagram, readBins } from "./proof.js";
-import { CARD } from "./words.js";
+import { CARD } from "./words-later.js";
 
 const main = document.getElementById("card");
 

@@ -2,7 +2,8 @@
 
 import { drawStrokes } from "./ink.js";
 import { encode } from "./link.js";
-import { WORDS, describeAnswer, describeModel, describePicture } from "./words.js";
+import { LATER, describePicture } from "./words-later.js";
+import { describeAnswer, describeModel } from "./words.js";
 
 export const PICTURE = { width: 1200, height: 630 };
 const PAPER_PX = 510;
@@ -16,9 +17,9 @@ export async function copyLink(strokes) {
   history.replaceState(null, "", `#d=${encode(strokes)}`);
   try {
     await navigator.clipboard.writeText(location.href);
-    return WORDS.linkCopied;
+    return LATER.linkCopied;
   } catch {
-    return WORDS.linkInAddress;
+    return LATER.linkInAddress;
   }
 }
 
@@ -27,14 +28,14 @@ export async function copyPicture(strokes, answer) {
   const blob = new Promise((resolve) => drawPicture(strokes, answer).toBlob(resolve, "image/png"));
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
-    return WORDS.pictureCopied;
+    return LATER.pictureCopied;
   } catch {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await blob);
-    link.download = WORDS.pictureFile;
+    link.download = LATER.pictureFile;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    return WORDS.pictureSaved;
+    return LATER.pictureSaved;
   }
 }
 

@@ -638,3 +638,15 @@ def test_a_body_shorter_than_its_content_length_is_refused(client: FlaskClient) 
     response = client.post("/api/v1/predict", environ_overrides=environ)
     assert response.status_code == 400
     assert error_of(response)["message"] == "body: found 9 bytes before the end, wanted 100 as the Content-Length says"
+
+
+def test_scripts_and_styles_are_sent_without_comments_and_keep_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>{{static}}</p>\n  <b>/* kept */</b>")
+    (tmp_path / "a.js").write_text(
+        '/**\n * What it does.\n */\nconst url = "http://x"; // why\n  // a line\nconst text = `a; // b`;\nf(); // "quoted" stays\n'
+    )
+    (tmp_path / "a.css").write_text("/* one */\na {\n  color: red; /* ink */\n}\n")
+    page = read_page(tmp_path)
+    assert page.index == f"<p>static/{page.hash}</p>\n<b>/* kept */</b>".encode()
+    assert page.files["a.js"][1] == b'\n\n\nconst url = "http://x";\n\nconst text = `a; // b`;\nf(); // "quoted" stays\n'
+    assert page.files["a.css"][1] == b"\na {\ncolor: red;\n}\n"

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ApiError } from "../../web/api.js";
+import { CARD, describeBin, describeChange, describeEntry, describePicture, describeProof, describeReread } from "../../web/words-later.js";
 import {
-  CARD, describeAnswer, describeBin, describeChange, describeDrawing, describeEntry, describeModel, describePartial, describePicture, describeProblem,
-  describeProof, describeReread, describeRetry, describeTime, describeWait, percent,
+  describeAnswer, describeDrawing, describeModel, describePartial, describeProblem, describeRetry, describeTime, describeWait, percent,
 } from "../../web/words.js";
 
 const plain = (text) => text.replaceAll("\u202f", " ");
