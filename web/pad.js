@@ -12,7 +12,7 @@ const LONGEST_PAUSE_MS = 1000; // between two strokes, as it is kept: a replay s
 const PEN_RULES_MS = 1500; // so long after a pen's last event a touch is the palm beside it; arbitrary, longer than lifting for the next stroke
 
 /**
- * canvas: the element to draw on. strokes(): the finished strokes. onStart(): a stroke begins. onMove(stroke): the stroke so far has a new point.
+ * canvas: the element to draw on. strokes(): the finished strokes. onStart(): a stroke is about to begin. onMove(stroke): the stroke so far has a new point.
  * onEnd(stroke): it is finished; an empty stroke was taken back. Returns { redraw, drawing, end, show }.
  */
 export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
@@ -54,12 +54,12 @@ export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
   }
 
   function begin(event) {
+    onStart(); // first: it may end what draws by itself
     canvas.setPointerCapture(event.pointerId);
     pointer = { id: event.pointerId, type: event.pointerType };
     const pause_ms = Math.min(Math.max(0, event.timeStamp - startedAt_ms - duration_ms(strokes())), LONGEST_PAUSE_MS);
     startedAt_ms = event.timeStamp - (strokes().length === 0 ? 0 : duration_ms(strokes()) + pause_ms);
     stroke = [];
-    onStart();
     extendBy(event);
   }
 

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -279,3 +280,55 @@ def test_a_line_that_leaves_the_paper_goes_on_when_it_comes_back(page: Page, pag
     expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
     expect(page.locator("#reading")).not_to_have_attribute("data-kind", "refused")
     expect(page.locator("#facts")).to_be_visible()
+
+
+# The pen never locks up. The browser's events are made here where its input pipeline would never lose one.
+
+EVENT = """([type, x, y, id, kind, primary, buttons, target]) => {
+    pad.setPointerCapture = () => {};
+    const { left, top, width } = pad.getBoundingClientRect();
+    document.querySelector(target).dispatchEvent(new PointerEvent(type, {
+        clientX: left + x * width, clientY: top + y * width, pointerId: id, pointerType: kind, isPrimary: primary, button: 0, buttons,
+        bubbles: true, cancelable: true,
+    }));
+}"""
+
+
+def pointer(
+    page: Page, kind: str, x: float, y: float, *, id: int = 1, of: str = "touch", primary: bool = True, buttons: int = 1, at: str = "#pad"
+):
+    page.evaluate(EVENT, [kind, x, y, id, of, primary, buttons, at])
+
+
+def test_a_finger_that_is_not_the_first_on_the_screen_draws(page: Page, page_url: str):
+    """The browser calls only the first finger primary, here a palm that rests beside the paper."""
+    open_page(page, page_url)
+    pointer(page, "pointerdown", 0.5, 1.2, id=1, at="body")
+    for k, (x, y) in enumerate(smooth(SEVEN[0])):
+        pointer(page, "pointermove" if k else "pointerdown", x, y, id=2, primary=False)
+    pointer(page, "pointerup", *SEVEN[0][-1], id=2, primary=False, buttons=0)
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect_seven(page)
+
+
+LOST = {
+    "a mouse that comes back without a button": ("mouse", lambda page: pointer(page, "pointermove", 0.5, 0.5, of="mouse", buttons=0)),
+    "the same pen comes down elsewhere": ("pen", lambda page: pointer(page, "pointerdown", 0.5, 1.1, of="pen", at="#clear")),
+    "another finger, the only one": ("touch", lambda page: pointer(page, "pointerdown", 0.5, 1.1, id=2, at="#clear")),
+    "a mouse after a finger": ("touch", lambda page: pointer(page, "pointerdown", 0.5, 1.1, id=9, of="mouse", at="#clear")),
+    "Escape": ("mouse", lambda page: page.keyboard.press("Escape")),
+}
+
+
+@pytest.mark.parametrize(("kind", "proof"), LOST.values(), ids=LOST)
+def test_a_stroke_whose_end_was_lost_ends_with_what_proves_it(page: Page, page_url: str, kind: str, proof: Callable[[Page], None]):
+    open_page(page, page_url)
+    pointer(page, "pointerdown", 0.2, 0.3, of=kind)
+    pointer(page, "pointermove", 0.6, 0.4, of=kind)
+    assert strokes(page) == "Your drawing: empty"
+    proof(page)
+    assert strokes(page) == "Your drawing: 1 stroke"  # its ink is kept
+    draw(page, SEVEN)
+    assert strokes(page) == "Your drawing: 2 strokes"
+    page.get_by_role("button", name="Clear").click()
+    assert strokes(page) == "Your drawing: empty"

@@ -53,6 +53,7 @@ def error_reply(status: int, code: str, message: str, **headers: str) -> Callabl
     return lambda route: route.fulfill(status=status, json=body, headers=headers)
 
 
+SIGN_IN = "Something in front of the page wants you to sign in"
 BROKEN, TOO_MANY = "Something went wrong on the server", "strokes: found 1001 strokes, wanted at most 1000"
 PROBLEMS = {
     "a bug": (error_reply(500, "internal", "something went wrong"), BROKEN, "request 5f1c2a9e", "button"),
@@ -71,6 +72,9 @@ PROBLEMS = {
         "drawing",
     ),
     "a proxy alone": (lambda route: route.fulfill(status=502, body="<h1>?</h1>"), "The server is not answering", "is kept", "waiting"),
+    "a sign-in": (lambda route: route.fulfill(status=401, body="<h1>?</h1>"), SIGN_IN, "in this tab", "button"),
+    "a sign-in page": (lambda route: route.fulfill(status=200, body="<h1>?</h1>"), SIGN_IN, "in this tab", "button"),
+    "a slow proxy": (lambda route: route.fulfill(status=504, body="<h1>?</h1>"), "The server is taking long", "asking again", "waiting"),
     "no connection": (lambda route: route.abort("connectionrefused"), "No connection to the server", "is kept", "waiting"),
 }
 
@@ -325,3 +329,66 @@ def test_who_wants_less_motion_gets_none(new_page: NewPage, page_url: str):
     draw(page, SEVEN)
     expect_seven(page)
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("missing", ["app.js", "ink.js", "vendor/perfect-freehand.js"])
+def test_a_module_that_does_not_load_is_named_within_seconds(new_page: NewPage, page_url: str, missing: str):
+    page = new_page(failures=True)
+    page.route(f"**/{missing}", lambda route: route.abort())
+    page.goto(page_url)
+    expect(page.locator(".stuck")).to_be_visible()
+    expect(page.locator(".stuck")).to_contain_text("A part of the page has not loaded.")
+    page.unroute(f"**/{missing}")
+    page.get_by_role("link", name="Load it again").click()
+    expect(page.locator("#status")).to_have_attribute("data-state", "ready")
+    expect(page.locator(".stuck")).to_be_hidden()
+
+
+def test_a_later_module_that_does_not_load_leaves_the_answer_standing(new_page: NewPage, page_url: str):
+    page = new_page(failures=True)
+    open_page(page, page_url)
+    page.route("**/trail.js", lambda route: route.abort())
+    draw(page, SEVEN)
+    expect_seven(page)
+    expect(page.locator("#notice")).to_have_text("A part of the page did not load. Try again, or load the page anew.")
+
+
+def test_a_break_of_an_hour_is_kept_and_said(new_page: NewPage, page_url: str):
+    page = new_page(failures=True)
+    open_page(page, page_url)
+    page.route("**/api/v1/predict", error_reply(429, "busy", "busy", **{"Retry-After": "3600"}))
+    draw(page, SEVEN)
+    expect(page.locator("#title")).to_have_text("The server asks for a long break")
+    expect(page.locator("#when")).to_have_text(re.compile(r"^or by itself at .*, in 60\sminutes$"))
+    page.unroute("**/api/v1/predict")
+    page.locator("#again").click()
+    expect_seven(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_print_shows_dark_ink_and_the_bars_on_white(new_page: NewPage, page_url: str, scheme: str):
+    page = new_page(color_scheme=scheme)
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    page.emulate_media(media="print", color_scheme=scheme)
+    stack.wait_until("the bars are on the page", lambda: page.locator(".bars").is_visible())
+    x, y = on_screen(page, [SEVEN[0][2]])[0]
+    assert max(pixel(page, x, y)) < 130  # ink
+    x, y = on_screen(page, [(0.86, 0.9)])[0]
+    assert min(pixel(page, x, y)) > 240  # paper
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.querySelector('.is-chosen .bar-fill')).printColorAdjust") == "exact"
+    for name in (".tools", "footer", ".share", "#trail"):
+        expect(page.locator(name)).to_be_hidden()
+
+
+def test_with_forced_colours_the_chosen_bar_has_the_system_s_highlight(new_page: NewPage, page_url: str):
+    page = new_page(forced_colors="active")
+    open_page(page, page_url)
+    draw(page, SEVEN)
+    expect_seven(page)
+    colours = "[...document.querySelectorAll('.bars .bar-fill')].map((bar) => getComputedStyle(bar).backgroundColor)"
+    chosen, others = page.evaluate(colours)[7], {*page.evaluate(colours)[:7]}
+    assert len(others) == 1
+    assert chosen not in others

@@ -1,4 +1,4 @@
-"""How much the page weighs and how quick it is. Bars that depend on the machine are scaled by how busy it is, as a loop of arithmetic in the page tells."""
+"""How much the page weighs and how quick it is. Bars of time are scaled by how busy the machine is, as a loop in the page measures it."""
 
 import math
 import statistics
@@ -74,7 +74,8 @@ def test_it_is_ready_soon_on_a_slow_machine_far_away(new_page: NewPage, page_url
     page.add_init_script(
         """document.addEventListener("DOMContentLoaded", () => {
             const status = document.getElementById("status");
-            new MutationObserver(() => status.dataset.state === "ready" && (window.readyAt = performance.now())).observe(status, { attributes: true });
+            const look = () => status.dataset.state === "ready" && (window.readyAt = performance.now());
+            new MutationObserver(look).observe(status, { attributes: true });
         });"""
     )
     page.goto(page_url)
