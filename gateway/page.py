@@ -65,7 +65,7 @@ _COMMENT_AT_END = re.compile(
 
 
 def _compact(path: Path) -> bytes:
-    """What a browser needs of a file: scripts and styles without comments, pages and styles without indentation. Line numbers stay as they are."""
+    """A file as it is sent: scripts and styles without comments, pages and styles without indentation, all lines in their places."""
     if path.suffix not in (".js", ".css", ".html"):
         return path.read_bytes()
     text = path.read_text(encoding="utf-8")
