@@ -1,8 +1,10 @@
 """Generate the chart's reference from helm/pynumdraw/values.yaml: `python helm/reference.py readme|schema [--check]`.
 
 A comment `# -- A sentence.` above each value becomes its row in README.md and its description in values.schema.json. A comment
-`# @schema {…}` adds JSON Schema to the type of the default. A map without a sentence is a group: closed,
-each of its values described. A map with one is a Kubernetes type (resources, labels, …) and stays open.
+`# @schema {…}` adds JSON Schema to the type of the default, and `{"as": "labels"}` the schema of that name in `_NAMED`.
+A map without a sentence is a group: closed, each of its values described. A map with one is a Kubernetes type (resources, labels, …)
+and stays open. Helm removes a value that is set to null: one whose default is empty may be removed, any other is required, so that
+the error names it.
 """
 
 import argparse
@@ -17,6 +19,27 @@ import yaml
 
 CHART = Path(__file__).resolve().parent / "pynumdraw"
 BEGIN, END = "<!-- values: made by `make chart-docs` -->\n", "<!-- end of values -->\n"
+_TEXT_MAP = {"additionalProperties": {"type": "string"}}
+_QUANTITY = r"[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i|[MGTPE]|e[0-9]+)?"
+_AMOUNTS = {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number", "null"], "pattern": f"^{_QUANTITY}$"}}
+_TEXT = {"type": "string", "minLength": 1}
+_NAMED: dict[str, dict[str, Any]] = {
+    "labels": {
+        "propertyNames": {"pattern": r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"},
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"},
+    },
+    "annotations": _TEXT_MAP,
+    "resources": {"additionalProperties": False, "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS, "claims": {"type": "array"}}},
+    "environment": {"items": {"type": "object", "required": ["name"], "properties": {"name": _TEXT, "value": {"type": "string"}}}},
+    "volumes": {"items": {"type": "object", "required": ["name"], "properties": {"name": _TEXT}}},
+    "mounts": {"items": {"type": "object", "required": ["name", "mountPath"], "properties": {"name": _TEXT, "mountPath": _TEXT}}},
+    "name": {"pattern": r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"},
+    "prefix": {"maxLength": 40, "pattern": r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"},
+    "hosts": {"items": {"type": "string", "pattern": r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"}},
+    "digest": {"pattern": r"^(sha256:[0-9a-f]{64})?$"},
+    "tag": {"pattern": r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
+    "quantity": {"pattern": f"^{_QUANTITY}$"},
+}
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -49,16 +72,27 @@ def values(text: str) -> list[Value]:
                 yield from walk(child, at)
                 continue
             default = yaml.safe_load(yaml.serialize(child))
-            schema = {} if default is None else {"type": _KINDS[type(default)]}
-            schema = {**schema, **extra, "description": sentence}
-            if "type" not in schema:
-                raise ReferenceError(f'{name}: is null, so it needs a comment `# @schema {{"type": …}}`')
-            yield Value(at, default, sentence, schema)
+            yield Value(at, default, sentence, {**_schema(name, default, extra), "description": sentence})
 
     root = yaml.compose(text)
     if not isinstance(root, yaml.MappingNode):
         raise ReferenceError("values.yaml: a map was wanted")
     return list(walk(root, ()))
+
+
+def _schema(name: str, default: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one value, from its default and its comment."""
+    if (chosen := extra.pop("as", None)) not in (None, *_NAMED):
+        raise ReferenceError(f"{name}: its @schema is as {chosen!r}; there are: {', '.join(_NAMED)}")
+    kind: dict[str, Any] = {} if default is None else {"type": _KINDS[type(default)]}
+    if default in ("", [], {}):
+        kind["type"] = [kind["type"], "null"]
+    elif isinstance(default, str):
+        kind["minLength"] = 1
+    found = {**kind, **(_NAMED[chosen] if chosen else {}), **extra}
+    if "type" not in found:
+        raise ReferenceError(f'{name}: is null, so it needs a comment `# @schema {{"type": …}}`')
+    return found
 
 
 def _comment(lines: list[str], line: int, name: str) -> tuple[str | None, dict[str, Any]]:
@@ -81,12 +115,22 @@ def schema(text: str) -> str:
     """values.schema.json: closed to unknown names, so that a misspelt value is an error."""
     root = _group("Values of the pynumdraw chart")
     root["properties"]["global"] = {"type": "object", "description": "For charts that have this one as a dependency; not used."}
+    root["properties"]["enabled"] = {"type": "boolean", "description": "For the `condition` of a chart that has this one as a dependency."}
     for value in values(text):
         group = root
         for name in value.path[:-1]:
+            _require(group, name)
             group = group["properties"].setdefault(name, _group(None))
+        if "null" not in value.schema["type"]:
+            _require(group, value.path[-1])
         group["properties"][value.path[-1]] = value.schema
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _require(group: dict[str, Any], name: str) -> None:
+    required = group.setdefault("required", [])
+    if name not in required:
+        required.append(name)
 
 
 def _group(title: str | None) -> dict[str, Any]:

@@ -25,6 +25,9 @@ OTHER = {  # values for the test, where one derived from the default would be in
     "serving.image.digest": "sha256:" + "b" * 64,
     "gateway.image.digest": "sha256:" + "b" * 64,
     "serving.maxSurge": "50%",
+    "metrics.serviceMonitor.interval": "30s",
+    **{f"{component}.resources": {"requests": {"cpu": "77m"}} for component in ("trainer", "serving", "gateway")},
+    **{f"{component}.extraVolumeMounts": [{"name": "changed", "mountPath": "/changed"}] for component in ("trainer", "serving", "gateway")},
 }
 WITH = {  # values that must be set for it to have an effect
     "store.accessMode": ["--set", "store.node=n1"],
@@ -118,6 +121,21 @@ def test_the_chart_can_be_a_dependency_of_another():
         ({"serving.autoscaling.enabled": True, "serving.resources.requests.cpu": None}, "set serving.resources.requests.cpu."),
         ({"httpRoute.enabled": True}, "httpRoute.enabled needs httpRoute.parentRefs"),
         ({"metrics.serviceMonitor.enabled": True}, "needs networkPolicy.metricsFrom: otherwise Prometheus cannot reach the metrics ports."),
+        ({"nameOverride": "1", "fullnameOverride": "1a"}, 'Resources of release "digits" would be named "1a"-'),
+        ({"commonLabels": {"helm.sh/chart": "x"}}, "commonLabels: helm.sh/chart is a label that the chart sets."),
+        ({"trainer.podLabels": {"app.kubernetes.io/component": "x"}}, "trainer.podLabels: app.kubernetes.io/component is a label"),
+        ({"serving.podAnnotations": {"checksum/config": "x"}}, "checksum/config is an annotation that the chart sets."),
+        (
+            {"serving.extraEnv": [{"name": "MODEL_VERSION", "value": "3"}]},
+            "serving.extraEnv: MODEL_VERSION has to fit the rest of the chart. Set model.version.",
+        ),
+        ({"gateway.extraEnv": [{"name": "GATEWAY_DRAIN_S", "value": "3"}]}, "Set gateway.config.drainSeconds."),
+        ({"gateway.extraEnv": [{"name": "GATEWAY_PORT", "value": "3"}]}, "The pods' ports do not change; see gateway.service.port."),
+        ({"trainer.extraEnv": [{"name": "A"}, {"name": "A"}]}, "trainer.extraEnv: A is there twice. Remove one."),
+        ({"serving.extraVolumes": [{"name": "tmp"}]}, "serving.extraVolumes: a volume tmp is there already."),
+        ({"gateway.extraVolumes": [{"name": "a"}, {"name": "a"}]}, "gateway.extraVolumes: a volume a is there already."),
+        ({"trainer.extraVolumeMounts": [{"name": "a", "mountPath": "/store"}]}, "something is mounted at /store already."),
+        ({"serving.extraArgs": ["--port=1"]}, "serving.extraArgs: --port=1 has to fit the rest of the chart"),
         ({"gateway.service.nodePort": 30080}, "gateway.service.nodePort needs gateway.service.type NodePort or LoadBalancer."),
     ],
     ids=lambda given: ",".join(given) if isinstance(given, dict) else "",
@@ -158,10 +176,11 @@ def test_the_schema_closes_groups_and_leaves_kubernetes_own_maps_open():
     text = '# -- Labels.\nlabels: {}\ngroup:\n  # -- How many.\n  # @schema {"minimum": 1}\n  count: 2\n'
     found = json.loads(reference.schema(text))
     assert found["additionalProperties"] is False
-    assert found["properties"]["labels"] == {"type": "object", "description": "Labels."}
+    assert found["properties"]["labels"] == {"type": ["object", "null"], "description": "Labels."}
     assert found["properties"]["group"] == {
         "type": "object",
         "additionalProperties": False,
+        "required": ["count"],
         "properties": {"count": {"type": "integer", "minimum": 1, "description": "How many."}},
     }
 

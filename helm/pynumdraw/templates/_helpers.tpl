@@ -16,21 +16,21 @@
 
 {{- /* Selector of a component's pods. It is immutable in a Deployment, so it contains nothing that ever changes. (dict "root" $ "component" "…") */}}
 {{- define "pynumdraw.selector" -}}
-app.kubernetes.io/name: {{ include "pynumdraw.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "pynumdraw.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- /* Labels of a resource. (dict "root" $ "component" "…") */}}
+{{- /* Labels of a resource, each once: checks.yaml refuses those of the chart in values. (dict "root" $ "component" "…" "labels" dict or nothing) */}}
 {{- define "pynumdraw.labels" -}}
 {{ include "pynumdraw.selector" . }}
 app.kubernetes.io/part-of: pynumdraw
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | quote }}
+{{- with merge dict (.labels | default dict) (.root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -39,12 +39,19 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "pynumdraw.podLabels" -}}
 {{ include "pynumdraw.selector" . }}
 app.kubernetes.io/part-of: pynumdraw
-{{- with .root.Values.commonLabels }}
+{{- with merge dict (.settings.podLabels | default dict) (.root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
-{{- with .settings.podLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{- /* Environment variables: the chart's, then the additional ones, each of which replaces the chart's of the same name. (dict "own" "a YAML list" "extra" list) */}}
+{{- define "pynumdraw.env" -}}
+{{- $extra := .extra | default list -}}
+{{- $names := list -}}
+{{- range $extra }}{{ $names = append $names .name }}{{ end -}}
+{{- $kept := list -}}
+{{- range fromYamlArray .own }}{{ if not (has .name $names) }}{{ $kept = append $kept . }}{{ end }}{{ end -}}
+{{- concat $kept $extra | toYaml }}
 {{- end }}
 
 {{- /* One of our images. (dict "root" $ "image" .Values.….image) */}}
@@ -74,7 +81,7 @@ securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with mustMergeOverwrite (dict) (.nodeSelector | default dict) .settings.nodeSelector }}
+{{- with mustMergeOverwrite (dict) (.nodeSelector | default dict) (.settings.nodeSelector | default dict) }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .settings.tolerations }}
@@ -84,7 +91,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .settings.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -130,7 +137,7 @@ priorityClassName: {{ . }}
 {{- define "pynumdraw.trainingSpec" -}}
 {{- $root := .root -}}
 {{- $trainer := $root.Values.trainer -}}
-backoffLimit: {{ $trainer.retries }}
+backoffLimit: {{ $trainer.retries | int64 }}
 activeDeadlineSeconds: {{ include "pynumdraw.trainingSeconds" $root }}
 podFailurePolicy:
   rules:
@@ -149,7 +156,7 @@ template:
     {{- include "pynumdraw.podSettings" (dict "root" $root "component" "trainer" "settings" $trainer "nodeSelector" (include "pynumdraw.storeNode" $root | fromYaml)) | nindent 4 }}
     containers:
       - name: trainer
-        image: {{ include "pynumdraw.image" (dict "root" $root "image" $trainer.image) }}
+        image: {{ include "pynumdraw.image" (dict "root" $root "image" $trainer.image) | quote }}
         imagePullPolicy: {{ $trainer.image.pullPolicy }}
         command: [python, -m, trainer, fit]
         args:
@@ -175,7 +182,7 @@ template:
           {{- end }}
     volumes:
       - name: store
-        persistentVolumeClaim: {claimName: {{ include "pynumdraw.claim" $root }}}
+        persistentVolumeClaim: {claimName: {{ include "pynumdraw.claim" $root | quote }}}
       - name: tmp
         emptyDir: {}
       {{- with $trainer.extraVolumes }}
@@ -187,4 +194,22 @@ template:
 {{- define "pynumdraw.servingThreads" -}}
 {{- $gateways := .Values.gateway.autoscaling.enabled | ternary .Values.gateway.autoscaling.maxReplicas (add1 .Values.gateway.replicas) -}}
 {{ add (mul $gateways .Values.gateway.config.maxInFlight) 16 }}
+{{- end }}
+
+{{- /* The gateway's settings, a YAML list of environment variables. */}}
+{{- define "pynumdraw.gatewayEnv" -}}
+- {name: GATEWAY_HOST, value: 0.0.0.0}
+- {name: GATEWAY_PORT, value: "8080"}
+- {name: GATEWAY_METRICS_PORT, value: "9090"}
+- {name: GATEWAY_BASE_PATH, value: {{ .Values.ingress.path | quote }}}
+- {name: GATEWAY_SERVING_ADDRESS, value: "{{ include "pynumdraw.fullname" . }}-serving:8500"}
+- {name: GATEWAY_MODEL_NAME, value: {{ .Values.model.name | quote }}}
+- {name: GATEWAY_PREDICT_TIMEOUT_S, value: {{ .Values.gateway.config.predictTimeoutSeconds | quote }}}
+- {name: GATEWAY_MAX_IN_FLIGHT, value: {{ .Values.gateway.config.maxInFlight | int64 | quote }}}
+- {name: GATEWAY_MAX_BODY_BYTES, value: {{ .Values.gateway.config.maxBodyBytes | int64 | quote }}}
+- {name: GATEWAY_REQUEST_TIMEOUT_S, value: {{ .Values.gateway.config.requestTimeoutSeconds | quote }}}
+- {name: GATEWAY_DNS_REFRESH_S, value: {{ .Values.gateway.config.dnsRefreshSeconds | quote }}}
+- {name: GATEWAY_SHUTDOWN_DELAY_S, value: {{ .Values.gateway.config.shutdownDelaySeconds | quote }}}
+- {name: GATEWAY_DRAIN_S, value: {{ .Values.gateway.config.drainSeconds | quote }}}
+- {name: GATEWAY_LOG_LEVEL, value: {{ .Values.gateway.config.logLevel }}}
 {{- end }}
