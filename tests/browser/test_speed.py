@@ -56,8 +56,6 @@ def test_nothing_moves_while_the_page_loads_and_is_drawn_on(page: Page, page_url
         expect(page.locator("#reading")).to_have_attribute("data-kind", "sure")
         page.wait_for_timeout(700)
         page.keyboard.press("Escape")
-    page.reload()
-    page.wait_for_timeout(700)
     assert page.evaluate("shifts") == 0
 
 
