@@ -61,6 +61,9 @@ test-e2e: test-install ## the life of a release on the cluster of KUBECONFIG (IN
 bench: test-install ## speed of the whole path and of its parts, as a table (PEER=url PEER_BODY=file: in turn with another server that runs)
 	@$(PY) -m tests.bench $(if $(PEER),--peer $(PEER) --peer-body $(PEER_BODY))
 
+bench-page: test-install ## how quick the page is: until it is ready, from pen to ink, from stroke to answer
+	@$(PY) -m pytest tests/browser/speed.py -s
+
 attack: test-install ## play what one machine can do to a gateway, on loopback, and measure (ATTACK="idle methods" SECONDS=10)
 	@$(PY) -m tests.attack --seconds $(or $(SECONDS),10) $(if $(ATTACK),--only $(ATTACK))
 
@@ -150,5 +153,5 @@ $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
 	@$(PIP_INSTALL) -r requirements/lint.txt
 	@touch $@
 
-.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench attack golden screenshot build deploy kind-up kind-down upgrade rollback status \
+.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench bench-page attack golden screenshot build deploy kind-up kind-down upgrade rollback status \
   lint fmt protos lock vendor chart-docs chart-schema clean

@@ -4,6 +4,7 @@ Tests of words use these, so that they do not depend on what the small test mode
 """
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ DRAWINGS: dict[str, list[Stroke]] = {
 }
 
 
+CARD = {
+    "model": "digits",
+    "version": 1,
+    "reliability": [
+        {"low": k / 10, "high": (k + 1) / 10, "count": 40 * k, "confidence": k / 10 + 0.05, "accuracy": k / 10 + 0.06} for k in range(10)
+    ],
+}
+
+
 def record(url: str) -> dict[str, dict[str, Any]]:
     """What the gateway at url answers to each of the drawings."""
     answers = {}
@@ -54,8 +64,9 @@ def recorded(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def answer_with(page: Page, name: str, **fields: Any) -> None:
-    """From now on every drawing on the page is answered as that one was."""
+    """From now on every drawing on the page is answered as that one was, and the version that answered has `CARD`."""
     page.unroute("**/api/v1/predict")
+    page.context.route(re.compile(r"/api/v1/card\?version=1$"), lambda route: route.fulfill(json=CARD))  # a page's own route comes first
     page.route("**/api/v1/predict", lambda route: route.fulfill(json=recorded(name, **fields)))
 
 

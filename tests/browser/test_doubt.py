@@ -148,6 +148,7 @@ def test_a_resting_pen_sends_nothing_new_however_it_trembles(page: Page, page_ur
     open_page(page, page_url)
     press(page, SEVEN[0])
     expect(page.locator("#title")).to_have_text("So far: 7")
+    page.wait_for_timeout(500)  # the stroke's last points have been sent by then
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
     x, y = on_screen(page, smooth(SEVEN[0]))[-1]

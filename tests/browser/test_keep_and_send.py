@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.pen import DOT, SEVEN, draw, ink_share, open_page
-from tests.browser.recorded import answer_with, recorded
+from tests.browser.recorded import CARD, answer_with, recorded
 from tests.stack import wait_until
 
 NINE = {"digit": 9, "candidates": [9], "confidence": 0.98}
@@ -173,15 +173,6 @@ def test_a_browser_without_a_clipboard_gets_a_file(new_page: NewPage, page_url: 
         page.get_by_role("button", name="Copy picture").click()
     assert download.value.suggested_filename == "pynumdraw.png"
     expect(page.locator("#notice")).to_have_text("Picture saved as a file")
-
-
-CARD = {
-    "model": "digits",
-    "version": 1,
-    "reliability": [
-        {"low": k / 10, "high": (k + 1) / 10, "count": 40 * k, "confidence": k / 10 + 0.05, "accuracy": k / 10 + 0.06} for k in range(10)
-    ],
-}
 
 
 def test_the_proof_of_a_confidence_is_one_click_away(page: Page, page_url: str):
