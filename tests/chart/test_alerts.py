@@ -21,7 +21,7 @@ def rules(render, tmp_path):
 
 
 @pytest.mark.parametrize("command", [("check", "rules", "rules.yaml"), ("test", "rules", CASES.name)], ids=["check", "test"])
-def test_promtool_is_content(rules, command):
+def test_promtool_accepts_the_rules(rules, command):
     try:
         program = tools.promtool()
     except tools.Missing as missing:

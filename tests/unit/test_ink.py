@@ -275,7 +275,7 @@ def test_a_stroke_along_the_edge_is_inside():
     ],
     ids=["20,000 points", "5,000 dots", "20,000 points in and out"],
 )
-def test_a_canvas_full_of_scribble_is_a_full_box(strokes):
+def test_a_scribble_over_the_whole_canvas_fills_the_box(strokes):
     frame = frame_of(strokes)
     top, bottom, left, right = ink_box(frame)
     assert (bottom - top, right - left) in [(20, 16), (20, 15)]
