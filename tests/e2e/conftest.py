@@ -27,6 +27,11 @@ class Report:
     remarks: list[str] = field(default_factory=list)
     failed_in: Path | None = None
 
+    def timed(self, what: str, seconds: float, aim_s: float) -> None:
+        """Remark how long `what` took beside the aim; a busy machine is late, so nothing fails by it."""
+        late = " (LATE)" if seconds > aim_s else ""
+        self.remarks.append(f"{what} in {seconds:.0f} s, aim {aim_s:g} s{late}")
+
     def table(self) -> str:
         """As text."""
         cells = [("step", "seconds", "sent", "failed", "wrong", "versions that answered", "slowest")]
