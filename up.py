@@ -31,6 +31,13 @@ class CannotStart(Exception):
     """The path is not up, with the reason in one sentence."""
 
 
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def refuse_a_port_in_use(port: int) -> None:
     """CannotStart where another program listens on this TCP port of 127.0.0.1."""
     with socket.socket() as probe:
@@ -119,14 +126,14 @@ def start_model_server(store: Path, unix_socket: str) -> subprocess.Popen[bytes]
         f"--model_base_path={store.resolve() / NAME}",
         "--tensorflow_intra_op_parallelism=1",  # a small model is slower spread over cores,
         "--tensorflow_inter_op_parallelism=-1",  # or handed to other threads; on the request's own no deadline ends a run
-        "--grpc_max_threads=40",  # more than the requests that the gateway lets through at a time
+        "--grpc_max_threads=80",  # more than the requests that the gateway lets through at a time
     )
 
 
-def start_gateway(port: int, unix_socket: str) -> subprocess.Popen[bytes]:
+def start_gateway(port: int, management_port: int, unix_socket: str) -> subprocess.Popen[bytes]:
     settings = {
         "GATEWAY_PORT": str(port),
-        "GATEWAY_METRICS_PORT": "0",
+        "GATEWAY_MANAGEMENT_PORT": str(management_port),
         "GATEWAY_SHUTDOWN_DELAY_S": "0",  # no load balancer has to notice first
         "GATEWAY_SERVING_ADDRESS": f"unix:{unix_socket}",
         "GATEWAY_MODEL_NAME": NAME,
@@ -147,12 +154,14 @@ def run(port: int, store: Path, recipe: str) -> None:
         unix_socket, page = f"{scratch}/serving.sock", f"http://127.0.0.1:{port}/"
         try:
             programs["model server"] = start_model_server(store, unix_socket)
-            programs["gateway"] = start_gateway(port, unix_socket)
+            programs["gateway"] = start_gateway(port, management_port := free_port(), unix_socket)
             with grpc.insecure_channel(f"unix:{unix_socket}", RECONNECT) as channel:
                 wait_until("the model", lambda: is_available(channel), programs)
             wait_until("the gateway", lambda: answers(f"{page}readyz"), programs)
             wait_until("an AVAILABLE version", lambda: answers(f"{page}api/v1/versions", lambda body: b"AVAILABLE" in body), programs)
-            print(f"\n  Draw a digit:  {page}      (up in {time.monotonic() - begin:.1f} s; logs in {LOGS}/; Ctrl-C stops)\n", flush=True)
+            took = f"up in {time.monotonic() - begin:.1f} s; logs in {LOGS}/; Ctrl-C stops"
+            metrics = f"http://127.0.0.1:{management_port}/metrics"
+            print(f"\n  Draw a digit:  {page}      ({took})\n  Its metrics:   {metrics}\n", flush=True)
             while True:
                 refuse_an_ended(programs)
                 time.sleep(0.5)

@@ -16,12 +16,13 @@ from werkzeug.exceptions import HTTPException
 from gateway.compression import Compressor
 from gateway.errors import GatewayError
 from gateway.page import read_page
+from gateway.recognise import Run, run_here
 from gateway.routes import Handlers
 from gateway.serving import Predictor
 from gateway.settings import Settings
 from gateway.telemetry import Telemetry
-from gateway.turns import App, TurnMiddleware, Turns
 
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]  # a WSGI application
 WEB = Path(__file__).resolve().parents[1] / "web"
 
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
@@ -33,23 +34,28 @@ _log = logging.getLogger("gateway.request")
 
 
 def create_app(
-    settings: Settings, predictor: Predictor, telemetry: Telemetry | None = None, draining: threading.Event | None = None, web: Path = WEB
+    settings: Settings,
+    predictor: Predictor,
+    telemetry: Telemetry | None = None,
+    draining: threading.Event | None = None,
+    web: Path = WEB,
+    run_slow: Run = run_here,
 ) -> Flask:
     """The gateway as a WSGI application.
 
-    draining: once set, /readyz answers that this gateway takes no new requests. web: the folder of the page.
+    draining: once set, /readyz answers that this gateway takes no new requests. web: the folder of the page. run_slow: calls what takes
+    milliseconds, and returns its result.
     """
     app = Flask("gateway", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False  # a redirect would name the host that a proxy hides
-    telemetry, turns = telemetry or Telemetry(), Turns()
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False  # a redirect would name the host that a proxy hides
+    telemetry = telemetry or Telemetry()
     page = read_page(web)
-    handlers = Handlers(settings, predictor, telemetry, page, draining or threading.Event(), turns)
+    handlers = Handlers(settings, predictor, telemetry, page, draining or threading.Event(), run_slow)
     app.register_blueprint(handlers.blueprint())
     register_hooks(app, telemetry)
     app.after_request(Compressor([page.index, *(content for _, content in page.files.values())]).compress)
     register_error_handlers(app)
-    app.wsgi_app = TurnMiddleware(turns, app.wsgi_app)  # type: ignore[method-assign]
     if prefix := settings.base_path.rstrip("/"):
         app.wsgi_app = PrefixMiddleware(prefix, app.wsgi_app)  # type: ignore[method-assign]
     return app
@@ -85,6 +91,7 @@ class _Hooks:
         self._telemetry.request_ended(route, current.method, status, context.version, seconds)
         level = logging.DEBUG if current.path in _PROBE_PATHS else logging.WARNING if status >= 500 else logging.INFO
         if _log.isEnabledFor(level):
+            record = logging.LogRecord(_log.name, level, "", 0, "request", None, None)  # as _log.log makes it, without a walk up the stack
             fields = {
                 "request_id": context.request_id,
                 "method": current.method,
@@ -94,7 +101,8 @@ class _Hooks:
                 "model_version": context.version,
                 "reason": context.reason,
             }
-            _log.log(level, "request", extra={"fields": {**fields, "detail": context.detail} if context.detail else fields})
+            record.__dict__["fields"] = {**fields, "detail": context.detail} if context.detail else fields
+            _log.handle(record)
         return response
 
 
@@ -122,7 +130,7 @@ def _answer_unexpected_error(error: Exception) -> Response:
     return _error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong in the gateway; its log has the request id")
 
 
-def _error_response(status: HTTPStatus, code: str, message: str, retry_after_s: int | None = None) -> Response:
+def _error_response(status: int, code: str, message: str, retry_after_s: int | None = None) -> Response:
     g.reason = code
     response = jsonify(error={"code": code, "message": message, "request_id": g.request_id})
     response.status_code = status

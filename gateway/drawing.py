@@ -5,14 +5,13 @@ newer page works with an older gateway.
 """
 
 import binascii
+import codecs
 import io
 import json
 import math
 import struct
 import sys
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple, NoReturn
@@ -29,13 +28,15 @@ MAX_STROKES = 1_000
 MAX_POINTS = 20_000
 MAX_PICTURE_SIDE_PX = 4_096
 MAX_PICTURE_PX = 4_194_304  # 2048x2048, 17 MB once decoded
-LARGE_BYTES = 64 * 1024  # bodies above this take milliseconds to parse
+MAX_GREYS = 1_048_576  # of new_data, 1024x1024: each number becomes an object of 32 bytes
+SLOW_LINE_PX = 3_000.0  # length in the frame of what takes more than a few milliseconds to draw; a person's scribble has a few hundred
+SMALL_BODY_BYTES = 16 * 1024  # a larger one takes more than a millisecond to read
 
 _PNG_URL = "data:image/png;base64,"
+_NO_LINE_BREAKS = {ord("\r"): None, ord("\n"): None}  # MIME has them after 76 characters
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MIN_INK_GREY = 32  # of 255, anything lighter is paper; arbitrary, a line that people call grey has 60 or more
 _BAND_ROWS = 128  # rows converted at a time; arbitrary, keeps the memory for a conversion small
-_large_body_lock = threading.RLock()  # parsing a large body or picture takes ten times its size of memory, so one at a time
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Strokes:
     height: float
     strokes: list[np.ndarray]
     pen: float | None = None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether drawing it takes more than a few milliseconds."""
+        return sum(map(len, self.strokes)) > 100 and ink.line_px(self.strokes) > SLOW_LINE_PX
 
     def ink_problem(self) -> str | None:
         """ "blank" or "faint" where the drawing has too little ink to be read, else None."""
@@ -61,6 +67,7 @@ class Picture:
     """A picture. ink: uint8[height, width], 0 paper, 255 ink."""
 
     ink: np.ndarray
+    is_slow = True
 
     def ink_problem(self) -> str | None:
         """ "blank" or "faint" where the drawing has too little ink to be read, else None."""
@@ -91,12 +98,12 @@ def parse_request(body: bytes, content_type: str | None) -> DrawingRequest:
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedContent(f"Content-Type: found {_shorten(content_type)}, wanted application/json")
-    with _lock_if_large(body):
-        fields = _json_object(body)
-        wants_frame = fields.get("frame", False)
-        if not isinstance(wants_frame, bool):
-            _refuse("frame", wants_frame, "true or false")
-        return DrawingRequest(_drawing(fields), wants_frame)
+    _bound(body, lists=2 * (MAX_POINTS + MAX_STROKES), values=8 * MAX_POINTS)  # twice what a drawing may have, for fields yet unknown
+    fields = _json_object(body)
+    wants_frame = fields.get("frame", False)
+    if not isinstance(wants_frame, bool):
+        _refuse("frame", wants_frame, "true or false")
+    return DrawingRequest(_drawing(fields), wants_frame)
 
 
 def _drawing(fields: dict[str, Any]) -> Drawing:
@@ -116,31 +123,40 @@ def parse_new_data(body: bytes) -> Picture:
 
     Raises InvalidDrawing, DrawingTooLarge.
     """
-    with _lock_if_large(body):
-        greys = _json_object(body).get("new_data")
-        if type(greys) is not list:
-            _refuse("new_data", greys, "an array of numbers from 0 to 1")
-        if len(greys) > MAX_PICTURE_PX:
-            raise DrawingTooLarge(f"new_data: found {len(greys)} numbers, wanted at most {MAX_PICTURE_PX}")
-        side = math.isqrt(len(greys))
-        if side == 0 or side * side != len(greys):
-            raise InvalidDrawing(f"new_data: found {len(greys)} numbers, wanted those of a square canvas (such as 250000)")
-        values = _float_array(greys)
-        if values is None or not ((values >= 0) & (values <= 1)).all():
-            index = next(k for k, value in enumerate(greys) if not _is_number(value, 0, 1))
-            _refuse(f"new_data[{index}]", greys[index], "a number from 0 to 1")
-        return Picture(np.rint(values * 255).astype(np.uint8).reshape(side, side))
+    _bound(body, lists=1000, values=MAX_GREYS + 1000)
+    greys = _json_object(body).get("new_data")
+    if type(greys) is not list:
+        _refuse("new_data", greys, "an array of numbers from 0 to 1")
+    if len(greys) > MAX_GREYS:
+        raise DrawingTooLarge(f"new_data: found {len(greys)} numbers, wanted at most {MAX_GREYS}")
+    side = math.isqrt(len(greys))
+    if side == 0 or side * side != len(greys):
+        raise InvalidDrawing(f"new_data: found {len(greys)} numbers, wanted those of a square canvas (such as 250000)")
+    values = _float_array(greys)
+    if values is None or not ((values >= 0) & (values <= 1)).all():
+        index = next(k for k, value in enumerate(greys) if not _is_number(value, 0, 1))
+        _refuse(f"new_data[{index}]", greys[index], "a number from 0 to 1")
+    return Picture(np.rint(values * 255).astype(np.uint8).reshape(side, side))
 
 
-def _lock_if_large(body: bytes) -> AbstractContextManager[Any]:
-    """A lock that lets one large body at a time be parsed; small bodies need none."""
-    return _large_body_lock if len(body) > LARGE_BYTES else nullcontext()
+def is_slow_to_read(body: bytes) -> bool:
+    """Whether reading a body takes more than a few milliseconds: a large one, or one with a picture."""
+    return len(body) > SMALL_BODY_BYTES or b'"image"' in body
+
+
+def _bound(body: bytes, lists: int, values: int) -> None:
+    """Refuse a body that would become more objects than any drawing needs, before they are made. Raises DrawingTooLarge."""
+    found_lists, found_values = body.count(b"[") + body.count(b"{"), body.count(b",")
+    if found_lists > lists:
+        raise DrawingTooLarge(f"body: found {found_lists} arrays and objects, wanted at most {lists}")
+    if found_values > values:
+        raise DrawingTooLarge(f"body: found {found_values} values, wanted at most {values}")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body."""
     try:
-        value = _decoder.decode(body.decode())
+        value = _decoder.decode(body.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError as exc:
         raise InvalidDrawing(f"body: found a byte that is not UTF-8 at offset {exc.start}, wanted JSON in UTF-8") from exc
     except json.JSONDecodeError as exc:
@@ -237,7 +253,7 @@ def _picture(url: Any) -> np.ndarray:
     if type(url) is not str or not url.startswith(_PNG_URL):
         _refuse("image", url, f"a data URL that begins with {_PNG_URL}")
     try:
-        data = binascii.a2b_base64(url[len(_PNG_URL) :], strict_mode=True)
+        data = binascii.a2b_base64(url[len(_PNG_URL) :].translate(_NO_LINE_BREAKS), strict_mode=True)
     except ValueError as exc:
         raise InvalidDrawing(f"image: found text that is not base64 ({exc}), wanted a PNG in base64") from exc
     if len(data) < 33 or data[:8] != _PNG_MAGIC or data[12:16] != b"IHDR":
@@ -247,11 +263,10 @@ def _picture(url: Any) -> np.ndarray:
         raise InvalidDrawing(f"image: found a PNG of {width}x{height} px, wanted 1 px or more a side")
     if max(width, height) > MAX_PICTURE_SIDE_PX or width * height > MAX_PICTURE_PX:  # before a byte of it is decoded
         raise DrawingTooLarge(f"image: found {width}x{height} px, wanted at most {MAX_PICTURE_SIDE_PX} a side and {MAX_PICTURE_PX} in all")
-    with _large_body_lock:
-        try:
-            return _subtract_paper(_inverted_grey(PngImageFile(io.BytesIO(data))))
-        except Exception as exc:  # for a damaged PNG Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error …
-            raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted an undamaged one") from exc
+    try:
+        return _subtract_paper(_inverted_grey(PngImageFile(io.BytesIO(data))))
+    except Exception as exc:  # for a damaged PNG Pillow raises OSError, ValueError, SyntaxError, struct.error, zlib.error …
+        raise InvalidDrawing("image: found a PNG that cannot be decoded, wanted an undamaged one") from exc
 
 
 def _inverted_grey(image: PngImageFile) -> np.ndarray:

@@ -5,7 +5,8 @@
     ├── VersionNotServed      404  no model server has the requested version
     ├── DrawingTooLarge       413  the body, the strokes or the picture exceed a limit
     ├── UnsupportedContent    415  the content type is not JSON
-    ├── Busy                  429  the limit of predictions in flight is reached
+    ├── Busy                  429  the limit of drawings, large bodies or slow work at a time is reached
+    ├── ClientLeft            499  the client has closed its connection; nobody reads the answer
     ├── BadModelReply         502  the model server's reply does not fit our model
     ├── ServingUnavailable    503  no model server takes the request
     └── ServingTimeout        504  the model server did not reply in time
@@ -21,7 +22,7 @@ RETRY_AFTER_S = 1  # a model server takes about a second to restart
 class GatewayError(Exception):
     """A request failed. The message is for the caller, `detail` for the log only."""
 
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: int = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal"
     retry_after_s: int | None = None
 
@@ -64,6 +65,13 @@ class Busy(GatewayError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "busy"
     retry_after_s = RETRY_AFTER_S
+
+
+class ClientLeft(GatewayError):
+    """The client has closed its connection, and what was to be done for it is not. The status is for log and metrics: nginx's."""
+
+    status = 499
+    code = "client_left"
 
 
 class BadModelReply(GatewayError):

@@ -4,6 +4,7 @@ A drawing with too little ink is answered without the model. Any other drawing b
 for that frame, and the prediction and the thresholds of the model's card decide what the answer says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,26 +47,41 @@ class Answer:
         }
 
 
-def recognise(drawing: Drawing, predictor: Predictor) -> Answer:
-    """The answer to a drawing. Raises GatewayError where the predictor fails."""
-    problem = drawing.ink_problem()
+Run = Callable[[Callable[[], Any]], Any]
+
+
+def run_here(work: Callable[[], Any]) -> Any:
+    """Do slow work at once, in this thread."""
+    return work()
+
+
+def recognise(drawing: Drawing, predictor: Predictor, run_slow: Run = run_here) -> Answer:
+    """The answer to a drawing. run_slow: calls what takes milliseconds. Raises GatewayError where the predictor or `run_slow` fails."""
+    problem, frame = _inspect(drawing, run_slow)
     if problem is not None:
         return no_ink_answer(problem)
-    frame = drawing.frame()
     (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
     return answer_from_prediction(prediction, frame)
 
 
-def recognise_always(drawing: Drawing, predictor: Predictor) -> tuple[int, Answer]:
+def recognise_always(drawing: Drawing, predictor: Predictor, run_slow: Run = run_here) -> tuple[int, Answer]:
     """The likeliest digit and the answer, for the original demo, which names a digit even for a blank canvas.
 
-    The model predicts in any case, so the answer always has a version. Raises GatewayError where the predictor fails.
+    The model predicts in any case, so the answer always has a version. Raises as `recognise` does.
     """
-    frame = drawing.frame()
+    problem, frame = _inspect(drawing, run_slow)
     (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
-    problem = drawing.ink_problem()
     answer = answer_from_prediction(prediction, frame) if problem is None else replace(no_ink_answer(problem), version=prediction.version)
     return int(np.argmax(prediction.probabilities)), answer
+
+
+def _inspect(drawing: Drawing, run_slow: Run) -> tuple[str | None, np.ndarray]:
+    """(what is wrong with the ink if anything, uint8[28, 28])."""
+
+    def inspect() -> tuple[str | None, np.ndarray]:
+        return drawing.ink_problem(), drawing.frame()
+
+    return run_slow(inspect) if drawing.is_slow else inspect()
 
 
 def no_ink_answer(problem: str) -> Answer:

@@ -13,14 +13,13 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, g, jsonify, request
 
-from gateway.drawing import LARGE_BYTES, parse_new_data, parse_request
-from gateway.errors import DrawingTooLarge, InvalidDrawing
+from gateway.drawing import is_slow_to_read, parse_new_data, parse_request
+from gateway.errors import Busy, DrawingTooLarge, InvalidDrawing, UnsupportedContent
 from gateway.page import Page
-from gateway.recognise import Answer, recognise, recognise_always
+from gateway.recognise import Answer, Run, recognise, recognise_always
 from gateway.serving import Predictor
 from gateway.settings import Settings
 from gateway.telemetry import WINDOW_S, Telemetry
-from gateway.turns import TurnPredictor, Turns
 from pynumdraw import __version__
 
 OPENAPI = Path(__file__).with_name("openapi.json")
@@ -33,10 +32,10 @@ class Handlers:
     """The handlers of all paths, and what they need."""
 
     def __init__(
-        self, settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event, turns: Turns
+        self, settings: Settings, predictor: Predictor, telemetry: Telemetry, page: Page, draining: threading.Event, run_slow: Run
     ) -> None:
-        self._settings, self._telemetry, self._page, self._draining, self._turns = settings, telemetry, page, draining, turns
-        self._predictor = TurnPredictor(turns, predictor)
+        self._settings, self._telemetry, self._page, self._draining = settings, telemetry, page, draining
+        self._predictor, self._run_slow = predictor, run_slow
         self._openapi = json.loads(OPENAPI.read_text())
         self._openapi["info"]["version"], self._openapi["servers"] = __version__, [{"url": settings.base_path}]
 
@@ -62,7 +61,7 @@ class Handlers:
         """The answer to a drawing."""
         drawing, wants_frame = self._read(partial(parse_request, content_type=request.content_type))
         wants_frame = wants_frame or flag_from_query("frame")
-        answer = recognise(drawing, self._predictor)
+        answer = recognise(drawing, self._predictor, self._run_slow)
         self._record_answer(answer)
         model = {"name": self._settings.model_name, "version": answer.version}
         fields = {**answer.to_json(), "model": model, "request_id": g.request_id}
@@ -72,7 +71,7 @@ class Handlers:
 
     def predict_number(self) -> Response:
         """The original demo's answer: always a digit; its confidence is "0" where `predict` would answer with no digit."""
-        digit, answer = recognise_always(self._read(parse_new_data), self._predictor)
+        digit, answer = recognise_always(self._read(parse_new_data), self._predictor, self._run_slow)
         self._record_answer(answer)
         percent = int(100 * (answer.confidence or 0))
         return jsonify(predicted_number=digit, confidence=str(percent), model_version=str(answer.version))
@@ -120,12 +119,13 @@ class Handlers:
         return Response(content, content_type=content_type, headers={"Cache-Control": cache})
 
     def _read(self, parse: Callable[[bytes], Parsed]) -> Parsed:
-        """The request's body, parsed. Other threads compute while the sender sends, and while a large body is parsed."""
-        with self._turns.released():
-            body = read_body(request.environ, request.content_length, self._settings.max_body_bytes)
-            if len(body) > LARGE_BYTES:
-                return parse(body)
-        return parse(body)
+        """The request's body, parsed; nothing is done for a drawing that there is no room for. Raises GatewayError."""
+        encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
+        if encoding.strip().lower() != "identity":
+            raise UnsupportedContent(f"Content-Encoding: found {json.dumps(encoding[:40])}, wanted none")
+        body = read_body(request.environ, request.content_length, self._settings.max_body_bytes)
+        self._predictor.check_room()
+        return self._run_slow(partial(parse, body)) if is_slow_to_read(body) else parse(body)
 
     def _record_answer(self, answer: Answer) -> None:
         g.version, g.reason = answer.version, answer.reason
@@ -133,9 +133,11 @@ class Handlers:
 
 
 def read_body(environ: dict[str, Any], declared_length: int | None, max_bytes: int) -> bytes:
-    """The body of a WSGI request. declared_length: its Content-Length. Raises DrawingTooLarge, InvalidDrawing."""
+    """The body of a WSGI request. declared_length: its Content-Length. Raises DrawingTooLarge, Busy, InvalidDrawing."""
     if declared_length is not None and declared_length > max_bytes:
         raise DrawingTooLarge(f"body: found {declared_length} bytes, wanted at most {max_bytes}")
+    if environ.get("gateway.refused"):
+        raise Busy("this gateway is receiving as many large bodies as it may at a time; try again shortly")
     is_chunked = declared_length is None and environ.get("wsgi.input_terminated")
     body = environ["wsgi.input"].read(max_bytes + 1 if is_chunked else declared_length or 0)  # one byte more shows that it is too long
     if len(body) > max_bytes:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PREFIX = "GATEWAY_"
-SPARE_THREADS = 96  # beyond max_in_flight: for probes, the page, 429 and slow requests; arbitrary, idle threads are cheap
 
 
 class SettingsError(ValueError):
@@ -18,13 +17,13 @@ class Settings:
     """One field for each variable: `port` is GATEWAY_PORT."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 is every IPv4 address of the machine."""
+    """Address to listen on. 0.0.0.0 is every IPv4 address of the machine, :: every IPv6 and IPv4 one; brackets may be round it."""
 
     port: int = 8080
     """TCP port of the page and the API."""
 
-    metrics_port: int = 9090
-    """TCP port of /metrics on the same host; 0 for none."""
+    management_port: int = 9090
+    """TCP port of /healthz, /readyz and /metrics on the same host, for probes and metrics and not for the world; 0 for none."""
 
     base_path: str = "/"
     """Path prefix that a proxy passes on: with /digits the page is at /digits/. Requests without the prefix work too."""
@@ -38,17 +37,18 @@ class Settings:
     predict_timeout_s: float = 2.0
     """Seconds that a prediction may take, retries included."""
 
-    max_in_flight: int = 32
-    """Most predictions at a time; a request beyond that is answered 429."""
+    max_in_flight: int = 64
+    """Most drawings that are read at a time; a request beyond that is answered 429."""
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Longest request body, bytes. The original demo's 250,000 floats take up to 5.5 million."""
 
-    threads: int = 0
-    """Threads that answer requests; 0 for `max_in_flight` + SPARE_THREADS."""
-
     request_timeout_s: float = 20.0
-    """Seconds from the first byte of a request to the end of its answer; a slower sender is disconnected."""
+    """Seconds for the head of a request, for its body, and for its answer, each; a slower client is disconnected."""
+
+    keep_alive_s: float = 650.0
+    """Seconds that a connection may be idle between requests. Longer than load balancers keep one (AWS 350, Google 610): they close it
+    then, and not we under a request that they send. At the limit of connections the longest idle one is closed in any case."""
 
     shutdown_delay_s: float = 1.0
     """Seconds from SIGTERM until the port closes. Meanwhile /readyz answers 503, so that load balancers stop sending; all else works."""
@@ -63,32 +63,23 @@ class Settings:
     """debug, info, warning or error."""
 
     def __post_init__(self) -> None:
-        for name in ("port", "metrics_port"):
+        for name in ("port", "management_port"):
             self._check(name, 0 <= getattr(self, name) <= 65535, "0 to 65535")
-        self._check("port", self.port != self.metrics_port or self.port == 0, f"another port than {PREFIX}METRICS_PORT")
-        for name in ("predict_timeout_s", "request_timeout_s", "dns_refresh_s"):
+        self._check("port", self.port != self.management_port or self.port == 0, f"another port than {PREFIX}MANAGEMENT_PORT")
+        for name in ("predict_timeout_s", "request_timeout_s", "keep_alive_s", "dns_refresh_s"):
             self._check(name, 0 < getattr(self, name) <= 3600, "more than 0, at most 3600 seconds")
         for name in ("shutdown_delay_s", "drain_s"):
             self._check(name, 0 <= getattr(self, name) <= 3600, "0 to 3600 seconds")
         for name in ("max_in_flight", "max_body_bytes"):
             self._check(name, getattr(self, name) >= 1, "1 or more")
-        self._check(
-            "threads",
-            self.threads == 0 or self.threads > self.max_in_flight,
-            f"more than {PREFIX}MAX_IN_FLIGHT ({self.max_in_flight}), or 0",
-        )
         self._check("base_path", self.base_path.startswith("/"), "a path that begins with /")
         self._check("log_level", self.log_level in ("debug", "info", "warning", "error"), "debug, info, warning or error")
         self._check("model_name", bool(self.model_name), "a name")
         host, _, port = self.serving_address.rpartition(":")
-        is_host_and_port = host != "" and port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+        is_host = host != "" and not set(host) & set("/,; ") and (":" not in host or (host[0], host[-1]) == ("[", "]"))
+        is_host_and_port = is_host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535
         is_valid = is_host_and_port or self.serving_address.startswith("unix:/")
-        self._check("serving_address", is_valid, "host:port or unix:/path")
-
-    @property
-    def all_threads(self) -> int:
-        """How many threads answer requests."""
-        return self.threads or self.max_in_flight + SPARE_THREADS
+        self._check("serving_address", is_valid, "one host:port without a scheme, IPv6 in brackets, or unix:/path")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":

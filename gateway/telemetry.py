@@ -9,12 +9,15 @@ import logging
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-WINDOW_S = 60  # of recent answers; arbitrary, long enough to watch a rollout
+WINDOW_S = 60
+WRITE_S = 0.1  # between two writes of the log; arbitrary, soon enough for who watches
+MAX_LINES = 1000
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_request_log = logging.getLogger("gateway.request")  # of recent answers; arbitrary, long enough to watch a rollout
 _encode = json.JSONEncoder(default=str).encode
 # Bounds of the histograms: finest where most requests lie (2 to 10 ms) and where confidence differs most (near 1).
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -50,10 +53,7 @@ class Telemetry:
         self._in_flight = Gauge("gateway_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self._recent: collections.deque[tuple[int, collections.Counter[int]]] = collections.deque(maxlen=WINDOW_S + 1)
         self._recent_lock = threading.Lock()
-
-    def serve(self, host: str, port: int) -> None:
-        """Serve /metrics on a port, from a thread of its own."""
-        start_http_server(port, host, registry=self.registry)
+        self._series: dict[tuple[str, str, int, int | None], tuple[Any, Any]] = {}  # labels() costs as much as the counting
 
     def request_started(self) -> None:
         """Count a request in flight."""
@@ -62,9 +62,21 @@ class Telemetry:
     def request_ended(self, route: str, method: str, status: int, version: int | None, seconds: float) -> None:
         """Count an answered request. version: of the model that predicted, None for no model."""
         self._in_flight.dec()
-        version_label = "" if version is None else str(version)
-        self._requests.labels(route, method, str(status), version_label).inc()
-        self._latency.labels(route, version_label).observe(seconds)
+        key = (route, method, status, version)
+        series = self._series.get(key)
+        if series is None:
+            version_label, method_label = "" if version is None else str(version), method if method in _METHODS else "other"
+            counter = self._requests.labels(route, method_label, str(int(status)), version_label)
+            series = counter, self._latency.labels(route, version_label)
+            if method in _METHODS:  # others are as many as a client can think of
+                self._series[key] = series
+        series[0].inc()
+        series[1].observe(seconds)
+
+    def request_refused(self, status: int, code: str, request_id: str) -> None:
+        """Count and log what was no request that could be answered: not HTTP, too long a head, or not whole in time."""
+        self._requests.labels("none", "none", str(int(status)), "").inc()
+        _request_log.info("refused", extra={"fields": {"request_id": request_id, "status": int(status), "reason": code}})
 
     def answered(self, digit: int | None, reason: str | None, version: int | None, confidence: float | None) -> None:
         """Count an answer to a drawing."""
@@ -89,10 +101,15 @@ class Telemetry:
 class JsonLines(logging.Formatter):
     """Formats a log record as one JSON object; the record's `fields` become members of it."""
 
+    _second, _stamp = -1, ""
+
     def format(self, record: logging.LogRecord) -> str:
         """The line, without a line end."""
+        second = int(record.created)
+        if second != self._second:
+            self._stamp, self._second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)), second
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{self._stamp}.{int((record.created - second) * 1000):03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -103,9 +120,37 @@ class JsonLines(logging.Formatter):
         return _encode(line)
 
 
+class BatchedLines(logging.StreamHandler[TextIO]):
+    """Writes lines together, at most `WRITE_S` after they came: a write for each costs as much as making it. Errors are written at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record's line."""
+        self._lines.append(self.format(record))
+        if record.levelno >= logging.ERROR or len(self._lines) > MAX_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is there; called at the end of the process too."""
+        with self.lock:  # type: ignore[union-attr]
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("\n".join(lines) + "\n")
+                self.stream.flush()
+
+    def _write(self) -> None:
+        while True:
+            time.sleep(WRITE_S)
+            self.flush()
+
+
 def log_as_json(level: str, stream: TextIO = sys.stdout) -> None:
     """Write the process's log to a stream, one JSON object a line."""
-    handler = logging.StreamHandler(stream)
+    handler = BatchedLines(stream)
     handler.setFormatter(JsonLines())
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line has them, and collecting them costs time
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

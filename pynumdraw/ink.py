@@ -22,6 +22,7 @@ FAINT_EXTENT = 0.06  # a drawing smaller than this share of the canvas's shorter
 
 _SAMPLE_STEP_PX = 0.4  # distance of samples on a line: halfway between two, the line is at most 0.02 px thinner
 _CENTRE_PX = 14  # index of the pixel that holds the centre of mass: 13.997 down and 14.006 across, mean of MNIST's training images
+_PIXELS = np.arange(FRAME_PX)
 _MAX_SAMPLES = 1500  # beyond it, samples in the same cell of 1/3 px are merged; arbitrary, bounds the work for a canvas full of scribble
 
 Stroke = Sequence[Sequence[float]] | np.ndarray  # [[x, y, …], …] or float[n, 2 or more], in canvas px, y grows down
@@ -51,11 +52,10 @@ def ink_problem(strokes: Sequence[np.ndarray], width: float, height: float, pen:
     """
     if not strokes:
         return "blank"
-    xy = np.concatenate(strokes)
-    extent = float(np.ptp(xy, axis=0).max())
+    low, high = _bounds(strokes)
     side = min(width, height)
     pen = DEFAULT_PEN * side if pen is None else pen
-    return "faint" if extent < max(FAINT_EXTENT * side, 0.5 * pen) else None
+    return "faint" if float(np.maximum.reduce(high - low)) < max(FAINT_EXTENT * side, 0.5 * pen) else None
 
 
 def rasterise(strokes: Sequence[np.ndarray]) -> np.ndarray:
@@ -64,15 +64,43 @@ def rasterise(strokes: Sequence[np.ndarray]) -> np.ndarray:
     strokes: from `clip_strokes`, float64[n, 2] each with n >= 1, in canvas px; the canvas's size does not matter.
     Returns: uint8[28, 28], 0 paper, 255 ink; ink fits 20x20 px, its centre of mass within half a pixel of the frame's centre unless
     ink would leave the frame. No strokes give an empty frame: blank is an answer, not an error.
+    Arrays are small here, so that calls of numpy are what costs time: ufuncs are called directly, and as few as may be.
     """
     if not strokes:
         return np.zeros((FRAME_PX, FRAME_PX), np.uint8)
-    xy = np.concatenate(strokes)
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    rounding = 1e-9 * max(float(np.abs(xy).max()), 1.0)  # a smaller extent is a dot: scaled up, it would show the rounding of coordinates
-    scale = (BOX_PX - FRAME_PEN_PX) / max(float((high - low).max()), rounding)
+    low, high = _bounds(strokes)
+    scale = _scale(low, high)
     shift = FRAME_PX / 2 - scale * (low + high) / 2
     return _centre(draw([stroke * scale + shift for stroke in strokes], FRAME_PEN_PX))
+
+
+def line_px(strokes: Sequence[np.ndarray]) -> float:
+    """How long the line is in the frame, px, with the ways from stroke to stroke: a bound on the work of `rasterise`.
+
+    strokes: from `clip_strokes`.
+    """
+    if not strokes:
+        return 0.0
+    xy = _joined(strokes)
+    step = xy[1:] - xy[:-1]
+    return float(np.add.reduce(np.hypot(step[:, 0], step[:, 1]))) * _scale(*_bounds(strokes))
+
+
+def _joined(strokes: Sequence[np.ndarray]) -> np.ndarray:
+    return strokes[0] if len(strokes) == 1 else np.concatenate(strokes)
+
+
+def _bounds(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest x and y, float64[2] each."""
+    xy = _joined(strokes)
+    return np.minimum.reduce(xy), np.maximum.reduce(xy)
+
+
+def _scale(low: np.ndarray, high: np.ndarray) -> float:
+    """Frame px a canvas px for a drawing within these bounds, so that it fits the box with the pen's width."""
+    furthest = max(float(np.maximum.reduce(np.maximum(np.abs(low), np.abs(high)))), 1.0)
+    rounding = 1e-9 * furthest  # a smaller extent is a dot: scaled up, it would show the rounding of coordinates
+    return (BOX_PX - FRAME_PEN_PX) / max(float(np.maximum.reduce(high - low)), rounding)
 
 
 def draw(strokes: Sequence[np.ndarray], pen_px: float) -> np.ndarray:
@@ -81,21 +109,29 @@ def draw(strokes: Sequence[np.ndarray], pen_px: float) -> np.ndarray:
     A pixel's grey grows with the depth of its centre inside the line, from half a pixel outside (0) to half a pixel inside (255): the
     share of the pixel that a straight edge at that depth covers.
     """
-    xy = np.concatenate([_sample(stroke) for stroke in strokes])
+    xy = _joined([_sample(stroke) for stroke in strokes])
     if len(xy) > _MAX_SAMPLES:
         _, first_of_cell = np.unique(np.floor(xy * 3).astype(np.int64) @ (1, 1 << 20), return_index=True)
         xy = xy[first_of_cell]
     xy = xy.astype(np.float32)
     reach = pen_px / 2 + 0.5  # a pixel farther than that from every sample is paper, so only pixels near a sample are computed
     near = np.ceil(xy - (reach + 0.5)).astype(np.intp)[:, :, None] + np.arange(math.ceil(2 * reach))  # (samples, x and y, pixels)
-    gap2 = (near.astype(np.float32) + np.float32(0.5) - xy[:, :, None]) ** 2
+    gap2 = near.astype(np.float32)
+    gap2 += np.float32(0.5)
+    gap2 -= xy[:, :, None]
+    gap2 *= gap2
     side = FRAME_PX + 2  # with a rim of one pixel for what lies outside the frame
-    near = np.clip(near, -1, FRAME_PX) + 1
+    np.maximum(near, -1, out=near)
+    np.minimum(near, FRAME_PX, out=near)
+    near += 1
     distance2 = np.full(side * side, np.inf, np.float32)
     cells, values = near[:, 1, :, None] * side + near[:, 0, None, :], gap2[:, 1, :, None] + gap2[:, 0, None, :]
     np.minimum.at(distance2, cells.ravel(), values.ravel())
-    distance = np.sqrt(distance2.reshape(side, side)[1:-1, 1:-1])  # (y, x)
-    return (np.clip(reach - distance, 0, 1) * 255 + 0.5).astype(np.uint8)
+    depth = reach - np.sqrt(distance2.reshape(side, side)[1:-1, 1:-1])  # (y, x)
+    grey = np.minimum(np.maximum(depth, 0), 1)
+    grey *= 255
+    grey += 0.5
+    return grey.astype(np.uint8)
 
 
 def frame_from_picture(ink: np.ndarray) -> np.ndarray:
@@ -129,10 +165,16 @@ def _sample(stroke: np.ndarray) -> np.ndarray:
     """Points along a line, float[n, 2], at most `_SAMPLE_STEP_PX` apart, both ends included."""
     if len(stroke) == 1:
         return stroke
-    step = np.diff(stroke, axis=0)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(step[:, 0], step[:, 1]))])
-    sampled = np.linspace(0.0, along[-1], 1 + max(1, math.ceil(along[-1] / _SAMPLE_STEP_PX - 1e-6)))
-    return np.array([np.interp(sampled, along, stroke[:, 0]), np.interp(sampled, along, stroke[:, 1])]).T
+    x, y = stroke[:, 0], stroke[:, 1]
+    along = np.zeros(len(stroke))
+    np.add.accumulate(np.hypot(x[1:] - x[:-1], y[1:] - y[:-1]), out=along[1:])
+    length = float(along[-1])
+    count = 1 + max(1, math.ceil(length / _SAMPLE_STEP_PX - 1e-6))
+    at = np.arange(count) * (length / (count - 1))
+    at[-1] = length
+    samples = np.empty((count, 2))
+    samples[:, 0], samples[:, 1] = np.interp(at, along, x), np.interp(at, along, y)
+    return samples
 
 
 def _clip(xy: np.ndarray, width: float, height: float) -> list[np.ndarray]:
@@ -168,11 +210,13 @@ def _centre(frame: np.ndarray) -> np.ndarray:
     """Move the frame's ink by whole pixels so that its centre of mass is nearest MNIST's; no ink leaves the frame."""
     moves = []
     for axis in (0, 1):
-        mass = frame.sum(axis=1 - axis, dtype=np.int64)
-        inked = np.flatnonzero(mass)
-        centre = float(mass @ np.arange(FRAME_PX)) / float(mass.sum())
+        mass = np.add.reduce(frame, axis=1 - axis, dtype=np.int64)
+        inked = mass.nonzero()[0]
+        centre = float(mass @ _PIXELS) / float(np.add.reduce(mass))
         move = round(_CENTRE_PX - centre)
         moves.append(min(max(move, -int(inked[0])), FRAME_PX - 1 - int(inked[-1])))
+    if moves == [0, 0]:
+        return frame
     moved = np.zeros_like(frame)
     (to_y, from_y), (to_x, from_x) = ((slice(max(m, 0), FRAME_PX + min(m, 0)), slice(max(-m, 0), FRAME_PX - max(m, 0))) for m in moves)
     moved[to_y, to_x] = frame[from_y, from_x]

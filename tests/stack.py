@@ -103,7 +103,7 @@ def model_server(store: Path, *flags: str, name: str = "digits", port: int | Non
 def gateway(serving_address: str, environ: dict[str, str] | None = None, **settings: str) -> tuple[Program, str]:
     """The gateway in front of a model server, waited for until it takes requests: (program, URL). environ: beside the settings."""
     port = free_port()
-    settings = {"PORT": str(port), "METRICS_PORT": "0", "SERVING_ADDRESS": serving_address, **settings}
+    settings = {"PORT": str(port), "MANAGEMENT_PORT": "0", "SERVING_ADDRESS": serving_address, **settings}
     program = Program("gateway", environ={**(environ or {}), **{f"GATEWAY_{name}": value for name, value in settings.items()}})
     url = f"http://127.0.0.1:{port}"
     program.wait_until("the gateway takes requests", lambda: get(f"{url}/readyz")[0] == 200)

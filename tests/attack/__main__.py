@@ -82,7 +82,7 @@ def gateway(attack: Attack, serving_address: str, scratch: Path) -> Iterator[tup
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (attack.fds or soft, hard))
-        program, url = stack.gateway(serving_address, environ, METRICS_PORT=str(management_port))
+        program, url = stack.gateway(serving_address, environ, MANAGEMENT_PORT=str(management_port))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with program:
@@ -97,7 +97,7 @@ def play(attack: Attack, store: Path, seconds: float, scratch: Path) -> Seen:
         if attack.hung:
             server.process.send_signal(signal.SIGSTOP)
         try:
-            watch = Watch(port, management_port, port, processes_of(program.process), BLANK if attack.hung else DRAWN)
+            watch = Watch(port, management_port, management_port, processes_of(program.process), BLANK if attack.hung else DRAWN)
             with watch as seen:
                 words = [
                     sys.executable,

@@ -45,7 +45,7 @@ def conditions(store: Path) -> Iterator[str]:
     if cpuinfo.exists():
         model = next((line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")), model)
     yield f"machine   {model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, load {os.getloadavg()[0]:.1f}"
-    parts = ("flask", "gunicorn", "grpcio", "numpy", "pillow", "protobuf")
+    parts = ("flask", "uvicorn", "grpcio", "numpy", "pillow", "protobuf")
     packages = ", ".join(f"{name} {version(name)}" for name in parts)
     yield f"versions  Python {platform.python_version()}, {packages}, {wrk_version()}"
     numbers = sorted(int(path.name) for path in (store / "digits").glob("*") if path.name.isdigit())

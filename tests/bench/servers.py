@@ -55,7 +55,7 @@ def compare(store: Path, body: tuple[str, Path], seconds: float, scratch: Path, 
                     "ROOT": str(stack.ROOT),
                     "SERVING": address,
                 }
-                environ |= {"GATEWAY_PORT": str(port), "GATEWAY_METRICS_PORT": "0", "GATEWAY_SERVING_ADDRESS": address}
+                environ |= {"GATEWAY_PORT": str(port), "GATEWAY_MANAGEMENT_PORT": "0", "GATEWAY_SERVING_ADDRESS": address}
                 began = time.perf_counter()
                 words = command.format(bin=scratch / "venv" / "bin", port=port).split()
                 with (scratch / "words").open("w") as output:

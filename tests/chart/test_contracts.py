@@ -35,16 +35,14 @@ def test_the_gateway_knows_every_variable_that_the_chart_sets(render):
     environ = {each["name"]: each["value"] for each in gateway["env"]}
     settings = Settings.from_env(environ)
     assert settings.host == "0.0.0.0" and settings.max_body_bytes == 8388608
-    assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)} - {"GATEWAY_THREADS"}, (
-        "threads follow max_in_flight"
-    )
+    assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
 def test_the_probes_and_the_metrics_are_on_the_ports_that_the_gateway_is_told(render):
     (gateway,) = [container for _, container in containers(render) if container["name"] == "gateway"]
     environ = {each["name"]: each["value"] for each in gateway["env"]}
     ports = {port["name"]: str(port["containerPort"]) for port in gateway["ports"]}
-    assert ports == {"http": environ["GATEWAY_PORT"], "metrics": environ["GATEWAY_METRICS_PORT"]}
+    assert ports == {"http": environ["GATEWAY_PORT"], "management": environ["GATEWAY_MANAGEMENT_PORT"]}
 
 
 def test_the_server_knows_every_flag(render):

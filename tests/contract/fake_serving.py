@@ -58,6 +58,10 @@ class FakeServing:
     port: int = 0
     stop: Callable[[], None] = lambda: None
 
+    def frames_requested(self) -> int:
+        """How many frames the requests seen had together: a gateway puts those that wait at the same time into one."""
+        return sum(len(from_tensor(request.inputs["images"])) for request in self.requests if "images" in request.inputs)
+
     def predict(self, request: serving_pb2.PredictRequest, context: grpc.ServicerContext) -> serving_pb2.PredictResponse:
         self.requests.append(request)
         if self.always is not None or self.fails:

@@ -1,5 +1,6 @@
 """The gateway's client at the wire: a real gRPC server whose replies and failures the test sets."""
 
+import asyncio
 import socket
 import socketserver
 import struct
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
-from gateway.serving import ServedVersion, ServingClient
+from gateway.serving import Card, Prediction, ServedVersion, ServingClient
 from gateway.settings import Settings
 from pynumdraw.ink import INK_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, to_tensor
@@ -28,16 +29,47 @@ from tests.stack import free_port, wait_until
 IMAGE = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)
 
 
+class Client:
+    """The gateway's client as these tests call it: from any thread, each call waited for; its loop has a thread of its own."""
+
+    def __init__(self, settings: Settings, grpc_target: str | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._client = self._wait(self._make(settings, grpc_target))
+
+    async def _make(self, settings: Settings, grpc_target: str | None) -> ServingClient:
+        return ServingClient(settings, grpc_target)
+
+    def _wait(self, awaited: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+
+    def predict(self, images: np.ndarray) -> list[Prediction]:
+        return self._wait(self._client.predict(images))
+
+    def card(self, version: int | None) -> Card:
+        return self._wait(self._client.card(version))
+
+    def versions(self) -> list[ServedVersion]:
+        return self._wait(self._client.versions())
+
+    def close(self) -> None:
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 @contextmanager
-def client(address: str, grpc_target: str | None = None, **settings: Any) -> Iterator[ServingClient]:
-    serving = ServingClient(Settings(serving_address=address, **settings), grpc_target)
+def client(address: str, grpc_target: str | None = None, **settings: Any) -> Iterator[Client]:
+    connected = Client(Settings(serving_address=address, **settings), grpc_target)
     try:
-        yield serving
+        yield connected
     finally:
-        serving.close()
+        connected.close()
 
 
-def answers(serving: ServingClient, version: int) -> bool:
+def answers(serving: Client, version: int) -> bool:
     """Whether a prediction is had of that version now; False where no server can be reached."""
     try:
         return serving.predict(IMAGE)[0].version == version
@@ -52,7 +84,7 @@ def fake() -> Iterator[FakeServing]:
 
 
 @pytest.fixture
-def serving(fake: FakeServing) -> Iterator[ServingClient]:
+def serving(fake: FakeServing) -> Iterator[Client]:
     with client(f"127.0.0.1:{fake.port}", predict_timeout_s=5.0) as connected:
         yield connected
 
@@ -60,7 +92,7 @@ def serving(fake: FakeServing) -> Iterator[ServingClient]:
 # What goes over the wire
 
 
-def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving: ServingClient) -> None:
+def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving: Client) -> None:
     (prediction,) = serving.predict(IMAGE)
     assert prediction.probabilities == pytest.approx(fake.probabilities)
     assert prediction.is_digit_probability == pytest.approx(0.998)
@@ -77,7 +109,7 @@ def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving:
     assert card_request.model_spec.version.value == 1
 
 
-def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: ServingClient) -> None:
+def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: Client) -> None:
     def number(reply: serving_pb2.PredictResponse) -> None:
         if "is_digit_probability" in reply.outputs:
             reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([0.1, 0.2, 0.3], np.float32)))
@@ -87,7 +119,7 @@ def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: 
     assert [prediction.is_digit_probability for prediction in predictions] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_the_card_of_each_version_is_fetched_once(fake: FakeServing, serving: ServingClient) -> None:
+def test_the_card_of_each_version_is_fetched_once(fake: FakeServing, serving: Client) -> None:
     for _ in range(3):
         serving.predict(IMAGE)
     fake.version = 2
@@ -95,7 +127,7 @@ def test_the_card_of_each_version_is_fetched_once(fake: FakeServing, serving: Se
     assert [request.model_spec.version.value for request in fake.requests if request.model_spec.signature_name == "card"] == [1, 2]
 
 
-def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: ServingClient) -> None:
+def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: Client) -> None:
     fake.version = 7
     assert serving.card(7).version == serving.card(None).version == 7
     count = len(fake.requests)
@@ -160,18 +192,18 @@ BAD_REPLIES = {
     "no probabilities": (without("probabilities"), "has no output probabilities"),
     "no is_digit_probability": (without("is_digit_probability"), "has no output is_digit_probability"),
     "no accepted": (without("accepted"), "has no output accepted"),
-    "nine probabilities": (replaced("probabilities", typed(EVEN[:, :9])), "probabilities is float32[1, 9], wanted f[1, 10]"),
-    "two rows": (replaced("probabilities", typed(np.repeat(EVEN, 2, axis=0))), "probabilities is float32[2, 10]"),
-    "a flat row": (replaced("probabilities", typed(EVEN[0])), "probabilities is float32[10]"),
-    "whole numbers": (replaced("probabilities", typed(EVEN.astype(np.int64))), "probabilities is int64[1, 10]"),
+    "nine probabilities": (replaced("probabilities", typed(EVEN[:, :9])), "probabilities is DT_FLOAT[1, 9], wanted DT_FLOAT[1, 10]"),
+    "two rows": (replaced("probabilities", typed(np.repeat(EVEN, 2, axis=0))), "probabilities is DT_FLOAT[2, 10]"),
+    "a flat row": (replaced("probabilities", typed(EVEN[0])), "probabilities is DT_FLOAT[10]"),
+    "whole numbers": (replaced("probabilities", typed(EVEN.astype(np.int64))), "probabilities is DT_INT64[1, 10]"),
     "NaN": (replaced("probabilities", typed(NAN)), "probabilities are not from 0 to 1 with a sum of 1"),
     "infinite": (replaced("is_digit_probability", typed(np.array([np.inf], np.float32))), "is_digit_probability is not from 0 to 1"),
     "negative": (replaced("probabilities", typed(NEGATIVE)), "probabilities are not from 0 to 1 with a sum of 1"),
     "above one": (replaced("probabilities", typed(ABOVE)), "probabilities are not from 0 to 1 with a sum of 1"),
     "all zero": (replaced("probabilities", typed(EVEN * 0)), "probabilities are not from 0 to 1 with a sum of 1"),
     "a sum of two": (replaced("probabilities", typed(EVEN * 2)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "accepted as float": (replaced("accepted", typed(np.array([1.0], np.float32))), "accepted is float32[1], wanted b[1]"),
-    "text": (replaced("probabilities", text("7")), "probabilities is object[]"),
+    "accepted as float": (replaced("accepted", typed(np.array([1.0], np.float32))), "accepted is DT_FLOAT[1], wanted DT_BOOL[1]"),
+    "text": (replaced("probabilities", text("7")), "probabilities is DT_STRING[]"),
     "a cut tensor": (replaced("probabilities", cut(to_tensor(EVEN))), "probabilities cannot be read"),
     "no card": (without("card"), "card cannot be read"),
     "a card that is no JSON": (replaced("card", text("{")), "card cannot be read"),
@@ -182,19 +214,19 @@ BAD_REPLIES = {
 
 
 @pytest.mark.parametrize(("corrupt", "message"), BAD_REPLIES.values(), ids=BAD_REPLIES.keys())
-def test_a_broken_reply_is_an_error_and_never_a_digit(fake: FakeServing, serving: ServingClient, corrupt: Any, message: str) -> None:
+def test_a_broken_reply_is_an_error_and_never_a_digit(fake: FakeServing, serving: Client, corrupt: Any, message: str) -> None:
     fake.corrupt = corrupt
     with pytest.raises(BadModelReply) as refused:
         serving.predict(IMAGE)
     assert message in str(refused.value)
 
 
-def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: ServingClient) -> None:
+def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeServing, serving: Client) -> None:
     fake.corrupt = replaced("probabilities", to_tensor(np.array([fake.probabilities], np.float32)))
     assert serving.predict(IMAGE)[0].probabilities == pytest.approx(fake.probabilities)
 
 
-def test_a_model_of_another_ink_version_is_refused_naming_both(fake: FakeServing, serving: ServingClient) -> None:
+def test_a_model_of_another_ink_version_is_refused_naming_both(fake: FakeServing, serving: Client) -> None:
     fake.card = {**CARD, "ink_version": INK_VERSION + 1}
     for _ in range(2):
         with pytest.raises(
@@ -207,7 +239,7 @@ def test_a_model_of_another_ink_version_is_refused_naming_both(fake: FakeServing
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=lambda code: code.name)
-def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: ServingClient, code: grpc.StatusCode) -> None:
+def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: Client, code: grpc.StatusCode) -> None:
     fake.always = code
     with pytest.raises(GatewayError) as failed:
         serving.predict(IMAGE)
@@ -216,12 +248,12 @@ def test_every_failure_of_the_server_is_translated(fake: FakeServing, serving: S
     assert "/secret/path" in failed.value.detail
 
 
-def test_unavailable_is_retried_within_the_deadline(fake: FakeServing, serving: ServingClient) -> None:
+def test_unavailable_is_retried_within_the_deadline(fake: FakeServing, serving: Client) -> None:
     fake.fails = [grpc.StatusCode.UNAVAILABLE] * 3
     assert serving.predict(IMAGE)[0].version == 1
 
 
-def test_other_failures_are_not_retried(fake: FakeServing, serving: ServingClient) -> None:
+def test_other_failures_are_not_retried(fake: FakeServing, serving: Client) -> None:
     serving.predict(IMAGE)
     fake.requests.clear()
     fake.fails = [grpc.StatusCode.INTERNAL]
@@ -307,7 +339,7 @@ def test_more_in_flight_than_allowed_is_busy_and_the_rest_are_answered(fake: Fak
         fake.delay_s = 1.0
         fake.requests.clear()
         held = [pool.submit(serving.predict, IMAGE) for _ in range(2)]
-        wait_until("two are in flight", lambda: len(fake.requests) == 2)
+        wait_until("two are in flight", lambda: fake.frames_requested() == 2)
         with pytest.raises(Busy):
             serving.predict(IMAGE)
         assert [future.result()[0].version for future in held] == [1, 1]
@@ -329,7 +361,7 @@ def test_a_failed_prediction_is_no_longer_in_flight(fake: FakeServing) -> None:
 
 
 @contextmanager
-def several(*fakes: FakeServing, **settings: Any) -> Iterator[ServingClient]:
+def several(*fakes: FakeServing, **settings: Any) -> Iterator[Client]:
     """A client of them all, as gRPC sees a name with several addresses."""
     with ExitStack() as running:
         for fake in fakes:
@@ -454,7 +486,7 @@ def test_new_addresses_are_found_and_serve_their_share() -> None:
         pytest.param([], [(None, "NO_VERSION", None)], id="none"),
     ],
 )
-def test_versions_lists_the_states_that_a_server_reports(fake: FakeServing, serving: ServingClient, states: Any, rows: Any) -> None:
+def test_versions_lists_the_states_that_a_server_reports(fake: FakeServing, serving: Client, states: Any, rows: Any) -> None:
     fake.states = states
     assert [(row.version, row.state, row.error) for row in serving.versions()] == rows
 
@@ -475,7 +507,7 @@ def test_a_server_that_never_replies_is_unreachable_after_the_timeout() -> None:
         assert time.monotonic() - began < 3
 
 
-def test_many_requests_for_the_versions_are_one_query(fake: FakeServing, serving: ServingClient) -> None:
+def test_many_requests_for_the_versions_are_one_query(fake: FakeServing, serving: Client) -> None:
     with ThreadPoolExecutor(8) as pool:
         reports = list(pool.map(lambda _: serving.versions(), range(50)))
     assert all(report == reports[0] for report in reports)

@@ -107,7 +107,7 @@ def test_a_field_given_twice_counts_as_the_last() -> None:
 
 # What is refused
 
-TOO_DEEP = b'{"width": 300, "height": 300, "strokes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+TOO_DEEP = b'{"width": 300, "height": 300, "strokes": ' + b"[" * 40_000 + b"]" * 40_000 + b"}"
 
 REFUSED = {
     "not an object": (b"[1, 2]", "body: found an array of 2, wanted a JSON object"),
@@ -326,7 +326,7 @@ def test_new_data_is_white_ink_on_black_paper_row_by_row() -> None:
     assert (read.ink == 255 - np.asarray(drawn_seven(side=500))).all()
 
 
-@pytest.mark.parametrize("side", [1, 28, 300, 2048])
+@pytest.mark.parametrize("side", [1, 28, 300, 1024])
 def test_new_data_of_any_square_size_is_read(side: int) -> None:
     assert parse_new_data(new_data([0] * side * side)).ink.shape == (side, side)
 
@@ -354,8 +354,14 @@ def test_new_data_that_is_no_square_of_greys_is_refused(sent: bytes, message: st
 
 
 def test_new_data_of_too_many_pixels_is_too_large() -> None:
-    with pytest.raises(DrawingTooLarge, match="new_data: found 4198401 numbers, wanted at most 4194304"):
-        parse_new_data(b'{"new_data":[' + b"0," * (2049 * 2049 - 1) + b"0]}")
+    with pytest.raises(DrawingTooLarge, match="new_data: found 1048577 numbers, wanted at most 1048576"):
+        parse_new_data(b'{"new_data":[' + b"0," * (1024 * 1024) + b"0]}")
+
+
+@pytest.mark.parametrize("value", [b"{}", b"[]", b"0.5"])
+def test_a_body_of_more_values_than_any_drawing_has_is_refused_before_it_is_read(value: bytes) -> None:
+    with pytest.raises(DrawingTooLarge, match=r"body: found \d+ (arrays and objects|values), wanted at most"):
+        parse_new_data(b'{"new_data":[' + b",".join([value] * 1_100_000) + b"]}")
 
 
 # Whatever is sent
@@ -413,4 +419,4 @@ def test_limits_are_those_of_the_document() -> None:
     assert strokes["strokes"]["maxItems"] == drawing.MAX_STROKES
     assert f"{drawing.MAX_POINTS:,} points" in strokes["strokes"]["description"]
     assert f"{drawing.MAX_PICTURE_SIDE_PX:,} px a side and {drawing.MAX_PICTURE_PX:,} px in all" in picture["image"]["description"]
-    assert schemas["NewData"]["properties"]["new_data"]["maxItems"] == drawing.MAX_PICTURE_PX
+    assert schemas["NewData"]["properties"]["new_data"]["maxItems"] == drawing.MAX_GREYS

@@ -6,7 +6,6 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import grpc
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.wsgi import ClosingIterator
 
 from gateway.app import create_app
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
@@ -22,7 +20,6 @@ from gateway.page import read_page
 from gateway.serving import Card, Prediction, ServedVersion, translate
 from gateway.settings import Settings
 from gateway.telemetry import JsonLines, Telemetry
-from gateway.turns import TurnMiddleware, Turns
 from pynumdraw import __version__
 from pynumdraw.ink import INK_VERSION, clip_strokes, rasterise
 
@@ -46,6 +43,10 @@ class FakePredictor:
         self.error: Exception | None = None
         self.images: list[np.ndarray] = []
         self.rows = [ServedVersion("0a1b2c3d", 3, "AVAILABLE"), ServedVersion("99999999", None, "UNREACHABLE")]
+
+    def check_room(self) -> None:
+        if isinstance(self.error, Busy):
+            raise self.error
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
         self.images.append(images)
@@ -567,70 +568,6 @@ def test_metrics_count_requests_and_answers_by_version(client: FlaskClient, pred
     assert value("gateway_confidence_bucket", model_version="3", le="0.98") == 0
     assert value("gateway_confidence_bucket", model_version="3", le="0.99") == 1
     assert value("gateway_requests_in_flight") == 0
-
-
-# Turns
-
-
-def test_other_requests_are_answered_while_one_waits_for_the_model_or_its_sender(
-    client: FlaskClient, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free = threading.Event()
-
-    class SlowSender(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            assert free.wait(20)
-            return super().read(size)
-
-    def slow_model(images: np.ndarray) -> list[Prediction]:
-        assert free.wait(20)
-        return FakePredictor.predict(predictor, images)
-
-    monkeypatch.setattr(predictor, "predict", slow_model)
-    sent = json.dumps(DRAWN).encode()
-    environ = {"wsgi.input": SlowSender(sent), "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent))}
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [
-            pool.submit(client.application.test_client().post, "/api/v1/predict", json=DRAWN),
-            pool.submit(client.application.test_client().post, "/api/v1/predict", environ_overrides=environ),
-        ]
-        try:
-            assert client.get("/healthz").status_code == 200
-            assert not any(request.done() for request in waiting)
-        finally:
-            free.set()
-        assert [request.result().status_code for request in waiting] == [200, 200]
-
-
-def test_only_one_thread_computes_at_a_time() -> None:
-    turns, inside, most = Turns(), 0, 0
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        nonlocal inside, most
-        inside += 1
-        most = max(most, inside)
-        for _ in range(2000):
-            pass
-        inside -= 1
-        with turns.released():
-            pass
-        return ClosingIterator([b"a", b"b"])
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = set(pool.map(lambda _: b"".join(TurnMiddleware(turns, app)({}, None)), range(200)))  # type: ignore[arg-type]
-    assert answers == {b"ab"}
-    assert most == 1
-
-
-def test_a_turn_ends_with_an_error_too() -> None:
-    turns = Turns()
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        raise RuntimeError("no")
-
-    for _ in range(2):
-        with pytest.raises(RuntimeError):
-            TurnMiddleware(turns, app)({}, None)  # type: ignore[arg-type]
 
 
 def test_a_body_shorter_than_its_content_length_is_refused(client: FlaskClient) -> None:

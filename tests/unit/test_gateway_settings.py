@@ -18,7 +18,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     [
         ("HOST", "0.0.0.0", "0.0.0.0"),
         ("PORT", "80", 80),
-        ("METRICS_PORT", "0", 0),
+        ("MANAGEMENT_PORT", "0", 0),
         ("BASE_PATH", "/digits", "/digits"),
         ("SERVING_ADDRESS", "pynumdraw-serving.default.svc:8500", "pynumdraw-serving.default.svc:8500"),
         ("SERVING_ADDRESS", "[::1]:8500", "[::1]:8500"),
@@ -27,7 +27,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("PREDICT_TIMEOUT_S", "0.5", 0.5),
         ("MAX_IN_FLIGHT", "4", 4),
         ("MAX_BODY_BYTES", "1000", 1000),
-        ("THREADS", "64", 64),
+        ("KEEP_ALIVE_S", "75", 75.0),
         ("REQUEST_TIMEOUT_S", "5", 5.0),
         ("SHUTDOWN_DELAY_S", "0", 0.0),
         ("DRAIN_S", "30", 30.0),
@@ -47,18 +47,36 @@ def test_each_variable_sets_its_field(name: str, text: str, value: Any) -> None:
         ({"PORT": "tcp://10.0.0.1:80"}, "GATEWAY_PORT='tcp://10.0.0.1:80': wanted a whole number (int)"),
         ({"PORT": "70000"}, "GATEWAY_PORT=70000: wanted 0 to 65535"),
         ({"PORT": ""}, "GATEWAY_PORT='': wanted a whole number (int)"),
-        ({"PORT": "9090"}, "GATEWAY_PORT=9090: wanted another port than GATEWAY_METRICS_PORT"),
-        ({"METRICS_PORT": "-1"}, "GATEWAY_METRICS_PORT=-1: wanted 0 to 65535"),
+        ({"PORT": "9090"}, "GATEWAY_PORT=9090: wanted another port than GATEWAY_MANAGEMENT_PORT"),
+        ({"MANAGEMENT_PORT": "-1"}, "GATEWAY_MANAGEMENT_PORT=-1: wanted 0 to 65535"),
         ({"PREDICT_TIMEOUT_S": "soon"}, "GATEWAY_PREDICT_TIMEOUT_S='soon': wanted a number (float)"),
         ({"PREDICT_TIMEOUT_S": "inf"}, "GATEWAY_PREDICT_TIMEOUT_S='inf': wanted a finite number (float)"),
         ({"PREDICT_TIMEOUT_S": "0"}, "GATEWAY_PREDICT_TIMEOUT_S=0.0: wanted more than 0, at most 3600 seconds"),
         ({"DRAIN_S": "-1"}, "GATEWAY_DRAIN_S=-1.0: wanted 0 to 3600 seconds"),
         ({"MAX_IN_FLIGHT": "0"}, "GATEWAY_MAX_IN_FLIGHT=0: wanted 1 or more"),
         ({"MAX_IN_FLIGHT": "1.5"}, "GATEWAY_MAX_IN_FLIGHT='1.5': wanted a whole number (int)"),
-        ({"THREADS": "32"}, "GATEWAY_THREADS=32: wanted more than GATEWAY_MAX_IN_FLIGHT (32), or 0"),
-        ({"SERVING_ADDRESS": "serving"}, "GATEWAY_SERVING_ADDRESS='serving': wanted host:port or unix:/path"),
-        ({"SERVING_ADDRESS": ":8500"}, "GATEWAY_SERVING_ADDRESS=':8500': wanted host:port or unix:/path"),
-        ({"SERVING_ADDRESS": "serving:http"}, "GATEWAY_SERVING_ADDRESS='serving:http': wanted host:port or unix:/path"),
+        (
+            {"SERVING_ADDRESS": "serving"},
+            "GATEWAY_SERVING_ADDRESS='serving': wanted one host:port",
+        ),
+        (
+            {"SERVING_ADDRESS": ":8500"},
+            "GATEWAY_SERVING_ADDRESS=':8500': wanted one host:port",
+        ),
+        (
+            {"SERVING_ADDRESS": "serving:http"},
+            "GATEWAY_SERVING_ADDRESS='serving:http': wanted one host:port",
+        ),
+        (
+            {"SERVING_ADDRESS": "http://serving:8500"},
+            "GATEWAY_SERVING_ADDRESS='http://serving:8500': wanted one host:port",
+        ),
+        (
+            {"SERVING_ADDRESS": "dns:///serving:8500"},
+            "GATEWAY_SERVING_ADDRESS='dns:///serving:8500': wanted one host:port",
+        ),
+        ({"SERVING_ADDRESS": "a:8500,b:8500"}, "GATEWAY_SERVING_ADDRESS='a:8500,b:8500': wanted one host:port"),
+        ({"SERVING_ADDRESS": "::1:8500"}, "GATEWAY_SERVING_ADDRESS='::1:8500': wanted one host:port"),
         ({"MODEL_NAME": ""}, "GATEWAY_MODEL_NAME='': wanted a name"),
         ({"BASE_PATH": "digits"}, "GATEWAY_BASE_PATH='digits': wanted a path that begins with /"),
         ({"LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL='loud': wanted debug, info, warning or error"),
@@ -72,13 +90,7 @@ def test_an_invalid_value_is_refused_naming_the_variable_and_what_is_wanted(envi
     assert str(refused.value).startswith(message)
 
 
-def test_there_are_more_threads_than_predictions_in_flight() -> None:
-    assert Settings().all_threads > Settings().max_in_flight
-    assert Settings(max_in_flight=100).all_threads > 100
-    assert Settings(threads=50).all_threads == 50
-
-
-def test_settings_are_immutable_and_each_has_a_docstring() -> None:
+def test_settings_cannot_change_and_each_says_what_it_is() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
     source = inspect.getsource(Settings)

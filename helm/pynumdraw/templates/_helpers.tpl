@@ -200,7 +200,7 @@ template:
 {{- define "pynumdraw.gatewayEnv" -}}
 - {name: GATEWAY_HOST, value: 0.0.0.0}
 - {name: GATEWAY_PORT, value: "8080"}
-- {name: GATEWAY_METRICS_PORT, value: "9090"}
+- {name: GATEWAY_MANAGEMENT_PORT, value: "9090"}
 - {name: GATEWAY_BASE_PATH, value: {{ .Values.ingress.path | quote }}}
 - {name: GATEWAY_SERVING_ADDRESS, value: "{{ include "pynumdraw.fullname" . }}-serving:8500"}
 - {name: GATEWAY_MODEL_NAME, value: {{ .Values.model.name | quote }}}
@@ -208,6 +208,7 @@ template:
 - {name: GATEWAY_MAX_IN_FLIGHT, value: {{ .Values.gateway.config.maxInFlight | int64 | quote }}}
 - {name: GATEWAY_MAX_BODY_BYTES, value: {{ .Values.gateway.config.maxBodyBytes | int64 | quote }}}
 - {name: GATEWAY_REQUEST_TIMEOUT_S, value: {{ .Values.gateway.config.requestTimeoutSeconds | quote }}}
+- {name: GATEWAY_KEEP_ALIVE_S, value: {{ .Values.gateway.config.keepAliveSeconds | quote }}}
 - {name: GATEWAY_DNS_REFRESH_S, value: {{ .Values.gateway.config.dnsRefreshSeconds | quote }}}
 - {name: GATEWAY_SHUTDOWN_DELAY_S, value: {{ .Values.gateway.config.shutdownDelaySeconds | quote }}}
 - {name: GATEWAY_DRAIN_S, value: {{ .Values.gateway.config.drainSeconds | quote }}}
