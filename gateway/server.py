@@ -186,7 +186,9 @@ def listen(host: str, port: int) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     dual = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dual)
+    listener = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dual)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it: a head and its body are two writes
+    return listener
 
 
 def most_connections() -> int:
