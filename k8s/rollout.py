@@ -22,7 +22,7 @@ def upgrade(cluster: Cluster, helm: Helm, version: int, chart: Path, timeout_s: 
     """
     current = helm.history(cluster.release)[-1]
     model = helm.values(cluster.release)["model"]
-    rows = {row["version"]: row for row in cluster.store()}
+    rows = {row["version"]: row for row in cluster.store() if row["version"]}  # what is no version of the store has none
     if version not in rows:
         raise Refused(f"version {version} is not in the store; there are: {', '.join(map(str, rows)) or 'none'}")
     if rows[version]["state"] != "valid":

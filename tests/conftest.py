@@ -16,7 +16,7 @@ from tests import stack
 ALLOWED_SKIPS = {
     r"no helm3 on this machine": "nobody packages helm 3; .ci/run runs these tests a second time, once the cluster has brought it",
     r"only root can become another user": "hosted runners are no root; .ci/run is",
-    r"a full disk cannot be made here": "mounting a volume takes root in a container that may; .ci/run's is one",
+    r"a volume cannot be mounted here": "mounting a volume takes root in a container that may; .ci/run's is one",
     r"the cluster has no metrics API": "kind has none; .ci/run's cluster has, and allows no skip",
     r"pods may run on": "k8s/kind.yaml has one node for pods, so none can be drained; .ci/run's cluster has two, and allows no skip",
 }

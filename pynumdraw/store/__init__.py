@@ -10,12 +10,13 @@
 versions: list, verify, copy and prune.  publish: a new version.  manifest: what manifest.json says and whether the files agree.
 files: the file system.  `python -m pynumdraw.store` is the command line.
 
-Reading takes no lock and writes nothing. The next writer removes what a killed process left. Every failure is a `StoreError`.
+Reading takes no lock and writes nothing. The next writer removes what a killed process left. Every failure is a `StoreError`, whatever
+somebody put into the store: names and contents are bounded, printed with escapes, and no FIFO is waited for.
 """
 
 from pynumdraw.store.files import StoreError
 from pynumdraw.store.manifest import MANIFEST
 from pynumdraw.store.publish import Draft
-from pynumdraw.store.versions import ModelStore
+from pynumdraw.store.versions import ModelStore, VersionMissing
 
-__all__ = ["MANIFEST", "Draft", "ModelStore", "StoreError"]
+__all__ = ["MANIFEST", "Draft", "ModelStore", "StoreError", "VersionMissing"]

@@ -12,32 +12,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pynumdraw.store.files import StoreError
-from pynumdraw.store.versions import ModelStore, describe, report_on_stderr
+from pynumdraw.store.files import StoreError, printable, quoted
+from pynumdraw.store.versions import ModelStore, VersionMissing, describe, report_on_stderr
+
+_MAX_CELL = 40  # characters of a publisher's field in the list; arbitrary
 
 
 def rows(store: ModelStore) -> list[dict[str, Any]]:
-    """One row for each version, as `list --json` prints it."""
-    found = []
+    """One row for each version, as `list --json` prints it; then one, without a number, for each name of `foreign`."""
+    found: list[dict[str, Any]] = []
     for number in store.versions():
-        reason = store.corruption_reason(number)
         try:
+            reason = store.corruption_reason(number)
             manifest = store.manifest(number)
+        except VersionMissing:
+            continue
         except StoreError:
             manifest = {"files": {}}
         metrics = manifest.get("metrics")
         found.append(
             {
                 "version": number,
-                "created": manifest.get("created"),
-                "recipe": manifest.get("recipe"),
-                "accuracy": metrics.get("accuracy") if isinstance(metrics, dict) else None,
+                "created": _as_text(manifest.get("created")),
+                "recipe": _as_text(manifest.get("recipe")),
+                "accuracy": _as_fraction(metrics.get("accuracy")) if isinstance(metrics, dict) else None,
                 "bytes": sum(file["size"] for file in manifest["files"].values()),
                 "state": "valid" if reason is None else "corrupt",
                 "reason": reason,
             }
         )
+    for name, number in store.foreign().items():
+        reason = f"{quoted(name)} is no version of the store, but TensorFlow Serving would serve it as version {number}"
+        found.append(dict.fromkeys(("version", "created", "recipe", "accuracy", "bytes")) | {"state": "foreign", "reason": reason})
     return found
+
+
+def _as_text(value: Any) -> str | None:
+    """A publisher's field as one short line; None where it is no text."""
+    return printable(value[:_MAX_CELL]) if isinstance(value, str) else None
+
+
+def _as_fraction(value: Any) -> float | None:
+    """A publisher's field as a number from 0 to 1; None where it is none."""
+    return value if isinstance(value, float) and 0 <= value <= 1 else None
 
 
 def list_versions(store: ModelStore, as_json: bool) -> None:
@@ -49,9 +66,9 @@ def list_versions(store: ModelStore, as_json: bool) -> None:
     line = "{:>7}  {:<25}  {:<8}  {:>8}  {:>9}  {}".format
     print(line("version", "created", "recipe", "accuracy", "size", "state"))
     for row in found:
-        accuracy = f"{row['accuracy']:.2%}" if isinstance(row["accuracy"], float) else "-"
-        state = row["reason"] or row["state"]
-        print(line(row["version"], row["created"] or "-", row["recipe"] or "-", accuracy, f"{row['bytes'] / 1e6:.2f} MB", state))
+        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+        size = "-" if row["bytes"] is None else f"{row['bytes'] / 1e6:.2f} MB"
+        print(line(row["version"] or "-", row["created"] or "-", row["recipe"] or "-", accuracy, size, row["reason"] or row["state"]))
 
 
 def verify(store: ModelStore, number: int | None) -> None:
@@ -61,7 +78,13 @@ def verify(store: ModelStore, number: int | None) -> None:
         raise StoreError(f"nothing to verify in {store.folder}; {describe(numbers)}")
     reasons = []
     for each in numbers:
-        if reason := store.corruption_reason(each):
+        try:
+            reason = store.corruption_reason(each)
+        except VersionMissing:
+            if number is None:
+                continue
+            raise
+        if reason:
             reasons.append(reason)
         else:
             print(f"version {each} is valid")
@@ -111,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
                 verify(store, args.version)
             case "fetch":
                 termination_log = args.termination_log or os.environ.get("TERMINATION_LOG")
-                print(f"version {args.version} is valid in {store.copy_version(args.version, args.to, args.wait_s)}")
+                print(printable(f"version {args.version} is valid in {store.copy_version(args.version, args.to, args.wait_s)}"))
             case "prune":
                 prune(store, args.keep, args.served, args.dry_run)
     except StoreError as exc:

@@ -2,14 +2,17 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pynumdraw.store.files import FILE_MODE, STAGING, StoreError, seal, sync, translate_os_errors
+from pynumdraw.store.files import FILE_MODE, STAGING, StoreError, quoted, read, seal, sync, translate_os_errors
 from pynumdraw.store.manifest import OWN_FIELDS, write_manifest
 
 HIGHEST = ".highest"
+MAX_NUMBER = 2**63 - 1  # TensorFlow Serving's versions are of type int64
+_MAX_HIGHEST_BYTES = 100  # arbitrary, more than a number needs
 
 
 class Draft:
@@ -43,17 +46,35 @@ class Draft:
         return target
 
 
+def served_number(name: str) -> int | None:
+    """The version that TensorFlow Serving takes a name for, as absl::SimpleAtoi reads it (007, +5 and -1 are some); or None."""
+    match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*", name)
+    number = int(match[1]) if match else MAX_NUMBER + 1
+    return number if -MAX_NUMBER - 1 <= number <= MAX_NUMBER else None
+
+
+def next_number(store: Path) -> int:
+    """A number that was never used. Raises StoreError where none is left, or the record of the highest is damaged."""
+    highest = highest_number(store)
+    if highest == MAX_NUMBER:
+        raise StoreError(f"no number is left in {store}: {highest} is there, the highest that TensorFlow Serving reads")
+    return highest + 1
+
+
 def highest_number(store: Path) -> int:
     """The highest number ever used, 0 for none: the high-water mark, or any name that TensorFlow Serving would read as a version."""
-    return max(high_water_mark(store), *(int(name) for name in os.listdir(store) if re.fullmatch(r"[0-9]+", name)), 0)
+    return max(high_water_mark(store), *(number for name in os.listdir(store) if (number := served_number(name)) is not None), 0)
 
 
 def high_water_mark(store: Path) -> int:
     """The highest number ever published, as recorded; 0 where nothing is. Raises StoreError for a damaged record."""
     mark = store / HIGHEST
-    text = mark.read_text(encoding="utf-8", errors="replace").strip() if mark.exists() else "0"
-    if not re.fullmatch(r"[0-9]+", text):
-        raise StoreError(f"{mark} holds {text[:20]!r}, the highest version number ever published was wanted")
+    try:
+        text = read(mark, _MAX_HIGHEST_BYTES).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return 0
+    if not re.fullmatch(r"[0-9]+", text) or int(text) > MAX_NUMBER:
+        raise StoreError(f"{mark} holds {quoted(text)}, the highest version number ever published was wanted")
     return int(text)
 
 
@@ -62,9 +83,10 @@ def record_high_water_mark(store: Path) -> None:
     highest = highest_number(store)
     if highest == high_water_mark(store):
         return  # so that prune needs no space on a full disk
-    fresh = store / f"{STAGING}highest"
-    fresh.write_text(f"{highest}\n", encoding="ascii")
-    fresh.chmod(FILE_MODE)
-    sync(fresh)
+    opened, fresh = tempfile.mkstemp(prefix=STAGING, dir=store)
+    with open(opened, "w", encoding="ascii") as file:
+        file.write(f"{highest}\n")
+    os.chmod(fresh, FILE_MODE)
+    sync(Path(fresh))
     os.replace(fresh, store / HIGHEST)
     sync(store)

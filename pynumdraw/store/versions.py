@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pynumdraw.store.files import REMOVED, STAGING, StoreError, seal, sync, translate_os_errors, writer_lock
+from pynumdraw.store.files import REMOVED, STAGING, StoreError, copy_file, delete, printable, seal, sync, translate_os_errors, writer_lock
 from pynumdraw.store.manifest import MANIFEST, check_files, read_manifest
-from pynumdraw.store.publish import Draft, highest_number, record_high_water_mark
+from pynumdraw.store.publish import Draft, next_number, record_high_water_mark, served_number
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _POLL_S = 0.5  # arbitrary: between two looks for a version that is waited for
@@ -26,7 +26,11 @@ _REPORT_EVERY_S = 10  # arbitrary: between two lines of a log that say what is w
 
 def report_on_stderr(sentence: str) -> None:
     """Progress for people and pod logs."""
-    print(sentence, file=sys.stderr, flush=True)
+    print(printable(sentence), file=sys.stderr, flush=True)
+
+
+class VersionMissing(StoreError):
+    """The store does not hold the version, or no longer: prune or somebody removed it while it was read. It was not corrupt."""
 
 
 def describe(versions: Sequence[int]) -> str:
@@ -55,33 +59,47 @@ class ModelStore:
         return Path(self.root) / self.name
 
     def versions(self) -> list[int]:
-        """Numbers of the published versions, in order; empty where there is no store yet. Links and names like 007 are no versions."""
+        """Numbers of the published versions, in order; empty where there is no store yet."""
+        return sorted(int(name) for name, is_version in self._numbered().items() if is_version)
+
+    def foreign(self) -> dict[str, int]:
+        """Names that are no version, but TensorFlow Serving would take for one (007, +5, links, files), with the number that it reads."""
+        names = sorted(name for name, is_version in self._numbered().items() if not is_version)
+        return {name: number for name in names if (number := served_number(name)) is not None}
+
+    def _numbered(self) -> dict[str, bool]:
+        """The names in the model's folder that TensorFlow Serving reads as numbers; true for a folder, no link, named by `publish`."""
         with translate_os_errors(f"read the store {self.folder}"):
             try:
                 with os.scandir(self.folder) as entries:
-                    found = [e.name for e in entries if re.fullmatch(r"[1-9][0-9]*", e.name) and e.is_dir(follow_symlinks=False)]
+                    return {
+                        entry.name: re.fullmatch(r"[1-9][0-9]*", entry.name) is not None and entry.is_dir(follow_symlinks=False)
+                        for entry in entries
+                        if served_number(entry.name) is not None
+                    }
             except FileNotFoundError:
-                return []
-        return sorted(map(int, found))
+                return {}
 
     def path(self, number: int) -> Path:
         """Where that version is, or would be."""
         return self.folder / str(number)
 
     def manifest(self, number: int) -> dict[str, Any]:
-        """The version's manifest. Raises StoreError where the version is missing or its manifest is not such as `publish` writes."""
-        self._check_exists(number)
-        return read_manifest(self.path(number), self.name, number)
+        """The version's manifest. Raises VersionMissing, or StoreError where it is not such as `publish` writes."""
+        with self._reading(number):
+            return read_manifest(self.path(number), self.name, number)
 
     def verify(self, number: int) -> None:
-        """Raise StoreError unless every file of the manifest is there with its SHA-256, and no other."""
-        self._check_exists(number)
-        check_files(self.path(number), self.name, number)
+        """Raise StoreError unless every file of the manifest is there with its SHA-256, and no other; VersionMissing as `manifest`."""
+        with self._reading(number):
+            check_files(self.path(number), self.name, number)
 
     def corruption_reason(self, number: int) -> str | None:
-        """Why `verify` refuses that version; None for a valid one."""
+        """Why `verify` refuses that version; None for a valid one. Raises VersionMissing for one that is not there, or no longer."""
         try:
             self.verify(number)
+        except VersionMissing:
+            raise
         except StoreError as exc:
             return str(exc)
         return None
@@ -94,7 +112,7 @@ class ModelStore:
         """
         with self._locked():
             with translate_os_errors(f"begin a version in {self.folder}"):
-                draft = Draft(highest_number(self.folder) + 1, Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder)), self.name)
+                draft = Draft(next_number(self.folder), Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder)), self.name)
             try:
                 yield draft
             except OSError as exc:
@@ -122,9 +140,10 @@ class ModelStore:
                     return target.path(number)
                 self.report(f"{reason}; copying it again")
             self._wait_for(number, wait_s)
-            self.verify(number)
-            with translate_os_errors(f"copy version {number} to {target.folder}"):
-                self._copy_files(number, target, replace)
+            with self._reading(number):
+                check_files(self.path(number), self.name, number)
+                with translate_os_errors(f"copy version {number} to {target.folder}"):
+                    self._copy_files(number, target, replace)
         return target.path(number)
 
     def prune(self, keep: int, served: Collection[int] = (), dry_run: bool = False) -> list[int]:
@@ -137,7 +156,7 @@ class ModelStore:
         if keep < 1:
             raise StoreError(f"prune must keep at least 1 version, found {keep}")
         with self._locked():
-            valid = [number for number in self.versions() if self.corruption_reason(number) is None]
+            valid = [number for number in self.versions() if self._is_valid(number)]
             kept = {*valid[-keep:], *served}
             for number in served:
                 kept.update([older for older in valid if older < number][-1:])
@@ -149,12 +168,26 @@ class ModelStore:
                         self._remove(number)
         return removed
 
+    def _is_valid(self, number: int) -> bool:
+        try:
+            return self.corruption_reason(number) is None
+        except VersionMissing:
+            return False
+
     def _locked(self) -> AbstractContextManager[None]:
         return writer_lock(self.folder, self.report)
 
-    def _check_exists(self, number: int) -> None:
+    @contextmanager
+    def _reading(self, number: int) -> Iterator[None]:
+        """Around the reading of a version: VersionMissing where it is not there, or has vanished when the block fails."""
         if number not in (versions := self.versions()):
-            raise StoreError(f"version {number} is not in {self.folder}; {describe(versions)}")
+            raise VersionMissing(f"version {number} is not in {self.folder}; {describe(versions)}")
+        try:
+            yield
+        except StoreError as exc:
+            if number not in (versions := self.versions()):
+                raise VersionMissing(f"version {number} was removed from {self.folder} while it was read; {describe(versions)}") from exc
+            raise
 
     def _wait_for(self, number: int, wait_s: float) -> None:
         start = time.monotonic()
@@ -172,9 +205,9 @@ class ModelStore:
         """Copy and check under a name that is no version, then rename once."""
         copy = Path(tempfile.mkdtemp(prefix=STAGING, dir=target.folder))
         try:
-            for file in [*self.manifest(number)["files"], MANIFEST]:
+            for file in [*read_manifest(self.path(number), self.name, number)["files"], MANIFEST]:
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.path(number) / file, copy / file, follow_symlinks=False)
+                copy_file(self.path(number) / file, copy / file)
             check_files(copy, self.name, number)
             seal(copy)
             if replace:
@@ -189,4 +222,4 @@ class ModelStore:
         removed = self.folder / f"{REMOVED}{number}-{uuid.uuid4().hex}"
         os.rename(self.path(number), removed)
         sync(self.folder)
-        shutil.rmtree(removed)
+        delete(removed, self.report)

@@ -183,7 +183,7 @@ def test_upgrade_changes_the_version_by_helm_and_keeps_the_other_values(console,
 @pytest.mark.parametrize(
     ("store", "sentence"),
     [
-        ([{"version": 2, **VALID}], "version 4 is not in the store; there are: 2"),
+        ([{"version": 2, **VALID}, {**VALID, "version": None, "state": "foreign"}], "version 4 is not in the store; there are: 2"),
         ([], "version 4 is not in the store; there are: none"),
         ([{"version": 4, **VALID, "state": "corrupt", "reason": CORRUPT}], f"version 4 cannot be served: {CORRUPT}"),
         (

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -173,8 +174,9 @@ def test_another_user_can_read_and_verify_a_version_published_under_a_narrow_uma
         ({"files": {}}, "'files' is written by the store"),
         ({"metrics": {"ece": float("nan")}}, "cannot be written as JSON"),
         ({"data": Path("train")}, "cannot be written as JSON"),
+        ({"notes": "x" * (1 << 20)}, "more than the 1048576 bytes"),
     ],
-    ids=["own field", "files", "nan", "no JSON"],
+    ids=["own field", "files", "nan", "no JSON", "too long"],
 )
 def test_impossible_manifest_fields_are_refused_and_no_version_is_written(store, fields, reason):
     with pytest.raises(StoreError, match=reason):
@@ -198,8 +200,9 @@ def _folder_link(folder: Path) -> None:
         (_link, "variables/more is a link or a device"),
         (_folder_link, "assets is a link or a device"),
         (lambda folder: os.mkfifo(folder / "pipe"), "pipe is a link or a device"),
+        (lambda folder: (folder / os.fsdecode(b"\xff")).touch(), r"holds '\\udcff', a name of printable UTF-8 was wanted"),
     ],
-    ids=["no graph", "own manifest", "link", "link to a folder", "pipe"],
+    ids=["no graph", "own manifest", "link", "link to a folder", "pipe", "no UTF-8"],
 )
 def test_a_folder_that_is_not_a_saved_model_is_not_published(store, change, reason):
     with pytest.raises(StoreError, match=reason):
@@ -217,6 +220,38 @@ def test_publishing_never_overwrites_a_version_that_appeared_meanwhile(store):
         publish(store, appear)
     assert (store.path(1) / "saved_model.pb").read_bytes() == b"somebody else's"
     assert sorted(os.listdir(store.folder)) == [".lock", "1"]
+
+
+def test_a_folder_beyond_int64_is_no_version(store):
+    store.folder.mkdir(parents=True)
+    for name in ("9223372036854775808", "9" * 200):
+        (store.folder / name).mkdir()
+    assert store.versions() == []
+    assert store.foreign() == {}
+    assert publish(store) == 1
+
+
+def test_where_the_highest_number_is_there_no_number_is_left(store):
+    (store.folder / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"no number is left in .*: 9223372036854775807 is there"):
+        publish(store)
+
+
+def test_list_says_what_only_tensorflow_serving_would_take_for_a_version(store, common, capsys):
+    """The names are those that its absl::SimpleAtoi reads; the kind of the entry is not looked at."""
+    publish(store)
+    for name in ("002", "+3", " 4", "-5", "six", "7.partial", ".8"):
+        (store.folder / name).mkdir()
+    (store.folder / "9").write_text("a file")
+    (store.folder / "10").symlink_to("1", target_is_directory=True)
+    assert store.versions() == [1]
+    assert store.foreign() == {"002": 2, "+3": 3, " 4": 4, "-5": -5, "9": 9, "10": 10}
+    assert run("list", *common) == 0
+    assert "'002' is no version of the store, but TensorFlow Serving would serve it as version 2" in capsys.readouterr().out
+    assert run("list", *common, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["version"], row["state"]) for row in rows] == [(1, "valid"), *[(None, "foreign")] * 6]
+    assert publish(store) == 11
 
 
 @pytest.mark.parametrize("name", ["7", "007"])
@@ -403,6 +438,25 @@ CORRUPT = {
     "absolute path": (renamed("saved_model.pb", "/etc/passwd"), "names '/etc/passwd', a plain path"),
     "empty path": (renamed("saved_model.pb", ""), "a plain path"),
     "path with a dot": (renamed("saved_model.pb", "./saved_model.pb"), "a plain path"),
+    "manifest a FIFO": (lambda s: [(s.path(1) / "manifest.json").unlink(), os.mkfifo(s.path(1) / "manifest.json")], "a FIFO or a device"),
+    "manifest huge": (lambda s: os.truncate(s.path(1) / "manifest.json", 1 << 40), "more than the 1048576 bytes"),
+    "manifest deep": (lambda s: (s.path(1) / "manifest.json").write_text("[" * 999_999), r"is not JSON \(nested too deeply\)"),
+    "manifest with NaN": (lambda s: rewrite(s, lambda m: m.update(seconds=float("nan"))), "NaN is no JSON number"),
+    "manifest with a number of 5,000 digits": (lambda s: (s.path(1) / "manifest.json").write_text("9" * 5000), "is not JSON"),
+    "version true": (lambda s: rewrite(s, lambda m: m.update(version=True)), "says version True, 1 was wanted"),
+    "version a float": (lambda s: rewrite(s, lambda m: m.update(version=1.0)), r"says version 1\.0, 1 was wanted"),
+    "model a long text": (lambda s: rewrite(s, lambda m: m.update(model="x" * 5000)), "says model 'x{79}…, 'digits' was wanted"),
+    "created a list": (lambda s: rewrite(s, lambda m: m.update(created=[1])), r"says created \[1\], a date was wanted"),
+    "size true": (lambda s: rewrite(s, lambda m: m["files"]["saved_model.pb"].update(size=True)), "no size and sha256"),
+    "size below 0": (lambda s: rewrite(s, lambda m: m["files"]["saved_model.pb"].update(size=-1)), "no size and sha256"),
+    "sum a list": (lambda s: rewrite(s, lambda m: m["files"]["saved_model.pb"].update(sha256=[])), "no size and sha256"),
+    "too big": (lambda s: rewrite(s, lambda m: m["files"]["saved_model.pb"].update(size=1 << 60)), "bytes, at most 1073741824 were wanted"),
+    "file a FIFO": (lambda s: [(s.path(1) / "saved_model.pb").unlink(), os.mkfifo(s.path(1) / "saved_model.pb")], "is a link or a device"),
+    "escape in a name": (lambda s: (s.path(1) / "\x1b[2J").write_bytes(b""), r": \\x1b\[2J is not in its manifest.json"),
+    "surrogate in a name": (lambda s: (s.path(1) / os.fsdecode(b"\xff")).write_bytes(b""), r": \\udcff is not in its manifest.json"),
+    "escape in a name of the manifest": (renamed("saved_model.pb", "\x1b[2J"), r"names '\\x1b\[2J', a plain path"),
+    "surrogate in a name of the manifest": (renamed("saved_model.pb", "\ud800"), r"names '\\ud800', a plain path"),
+    "many files": (lambda s: [(s.path(1) / str(n)).touch() for n in range(1001)], "holds more than 1000 files and folders"),
     "link": (lambda s: (s.path(1) / "assets").symlink_to("variables"), "assets is a link or a device"),
     "file made a link": (
         lambda s: [(s.path(1) / "saved_model.pb").rename(s.root / "g"), (s.path(1) / "saved_model.pb").symlink_to(s.root / "g")],
@@ -426,9 +480,102 @@ def test_a_corrupt_version_is_refused_with_what_was_found_and_wanted(store, corr
     assert store.corruption_reason(1) == str(info.value)
 
 
+def test_what_people_read_of_a_corrupt_version_is_printable(store, common, tmp_path, capsys):
+    """The termination log is written in UTF-8, which has no lone surrogates, and a terminal obeys escapes."""
+    publish(store, recipe="\x1b[2J", metrics={"accuracy": True})
+    publish(store, recipe=["quick"], metrics=[])
+    publish(store)
+    (store.path(3) / os.fsdecode(b"\xff\x1b[2J")).write_bytes(b"")
+    log = tmp_path / "termination-log"
+    assert run("list", *common) == 0
+    assert run("list", *common, "--json") == 0
+    assert run("verify", *common) == 2
+    assert run("fetch", *common, "--version", 3, "--to", tmp_path / "pod", "--termination-log", log) == 2
+    out, err = capsys.readouterr()
+    for line in [*out.splitlines(), *err.splitlines(), *log.read_text().splitlines()]:
+        assert line.isprintable(), line
+    assert r"\udcff\x1b[2J is not in its manifest.json" in log.read_text()
+
+
+def test_a_deep_folder_is_refused_and_as_a_leftover_it_stops_no_writer(store, reports):
+    publish(store)
+    deep = store.path(1)
+    try:
+        for _ in range(1200):
+            deep = deep / "d"
+            deep.mkdir()
+        with pytest.raises(StoreError, match="holds more than 1000 files and folders"):
+            store.verify(1)
+        store.path(1).rename(store.folder / ".removed-1")
+        assert publish(store) == 2
+        assert reports == [] or "its folders are nested too deeply; it stays" in reports[0]  # Python 3.13 deletes it
+    finally:
+        subprocess.run(["rm", "-rf", store.folder], check=True)
+
+
+def test_what_cannot_be_deleted_is_reported_and_stops_no_writer(store, reports, mount):
+    for _ in range(3):
+        publish(store)
+    mount(store.folder / ".staging-busy")
+    mount(store.path(1) / "busy")
+    assert publish(store) == 4
+    busy = f"cannot delete {store.folder}/.staging-busy, a leftover that is no version: Device or resource busy; it stays"
+    assert reports == [busy]
+    assert store.prune(1) == [1, 2, 3]
+    assert len(reports) == 3
+    assert re.fullmatch(r"cannot delete .*/\.removed-1-[0-9a-f]{32}, .*: Device or resource busy; it stays", reports[2])
+    assert store.versions() == [4]
+    assert publish(store) == 5
+
+
+@pytest.mark.parametrize("name", [".lock", ".highest"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["FIFO", "folder"])
+def test_a_file_of_the_store_that_is_none_is_one_sentence(store, name, make):
+    publish(store)
+    (store.folder / name).unlink()
+    make(store.folder / name)
+    with pytest.raises(StoreError, match=rf"{name}.*(a plain file was wanted|Is a directory)|Is a directory.*{name}"):
+        publish(store)
+    assert store.versions() == [1]
+
+
+@pytest.mark.parametrize("action", ["verify", "copy", "list"])
+def test_a_version_that_is_removed_while_it_is_read_is_gone_not_corrupt(store, common, tmp_path, capsys, action):
+    """Removed before every seventh line of the store's code, by one rename, as prune does it."""
+    publish(store)
+    package = os.path.dirname(sys.modules["pynumdraw.store"].__file__)
+    actions = {"verify": lambda: store.corruption_reason(1), "list": lambda: run("list", *common)}
+    actions["copy"] = lambda: ModelStore(store.root, "digits").copy_version(1, tmp_path / str(line)) and None
+    outcomes = set()
+    for line in range(1, 500, 7):
+        count = 0
+
+        def remove_at_line(frame, event, _, line=line):
+            nonlocal count
+            if frame.f_code.co_filename.startswith(package):
+                count += event == "line"
+                if count == line and event == "line":
+                    store.path(1).rename(store.folder / ".removed-1")
+                return remove_at_line
+            return None
+
+        sys.settrace(remove_at_line)
+        try:
+            outcomes.add(actions[action]())
+        except StoreError as exc:
+            outcomes.add(re.sub(r"( after 0 s)?; it holds .*", "", str(exc)))
+        finally:
+            sys.settrace(None)
+            with suppress(FileNotFoundError):
+                (store.folder / ".removed-1").rename(store.path(1))
+    gone, missing = f"version 1 was removed from {store.folder} while it was read", f"version 1 is not in {store.folder}"
+    assert outcomes == ({0} if action == "list" else {None, gone, missing})
+    assert "corrupt" not in capsys.readouterr().out
+
+
 def test_a_missing_version_is_refused_with_the_versions_that_are_there(store):
     with pytest.raises(StoreError, match=r"version 3 is not in .*; it holds no version"):
-        store.verify(3)
+        store.corruption_reason(3)
     publish(store)
     publish(store)
     with pytest.raises(StoreError, match=r"version 3 is not in .*; it holds 1, 2"):
@@ -589,15 +736,28 @@ def test_prune_waits_for_a_publisher(store):
 
 
 @pytest.fixture
-def small_volume(tmp_path):
-    """A volume of 256 kB; mounting one takes root in a container that may."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"a full disk cannot be made here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def mount():
+    """Mounts a volume of 256 kB at a folder, which it makes; this takes root in a container that may."""
+    mounted = []
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a volume cannot be mounted here: {done.stderr.strip()}")
+        mounted.append(os.stat(folder).st_dev)
+        return folder
+
+    yield make
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        device, path = line.split()[2], line.split()[4]
+        if os.makedev(*map(int, device.split(":"))) in mounted:
+            subprocess.run(["umount", path], check=True)
+
+
+@pytest.fixture
+def small_volume(tmp_path, mount):
+    return mount(tmp_path / "small")
 
 
 def test_a_disk_that_fills_up_while_training_is_one_sentence_and_no_version(small_volume):
