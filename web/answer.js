@@ -1,7 +1,7 @@
 /** The answer on the page: its words, the gauge "A digit?", ten bars and the picture that the model saw. It only shows; app.js decides what and when. */
 
 import { drawFrame } from "./ink.js";
-import { WORDS, describeModel, describeRetry, describeTime, percent } from "./words.js";
+import { WORDS, describeFacts, describeRetry, percent } from "./words.js";
 
 const SETTLED_MS = 700; // a screen reader hears an answer once the pen is up and it has stood so long
 
@@ -44,8 +44,7 @@ export function createAnswer({ isDrawing }) {
       bars.forEach((set, digit) => set(probabilities[digit], candidates.includes(digit)));
       showFrame(next ?? null);
       byId("facts").hidden = false;
-      setText("model", describeModel(model));
-      setText("took", describeTime(took_ms));
+      setText("facts", describeFacts(model, took_ms));
     },
     clearEvidence() {
       for (const set of [gauge, ...bars]) set(null, false);

@@ -34,7 +34,7 @@ export async function findVersions({ signal }) {
 /** What a version of the model says of itself. Throws ApiError. */
 export const fetchCard = (version, { signal = new AbortController().signal } = {}) => call(`api/v1/card?version=${version}`, { signal });
 
-const TIMEOUT_S = 15; // longer than the gateway's own deadline: only a dead connection takes so long
+const TIMEOUT_S = 15; // longer than the deadline of the gateway: only a dead connection takes so long
 
 async function call(path, { signal, ...options }) {
   const limit = new AbortController();
@@ -47,7 +47,7 @@ async function call(path, { signal, ...options }) {
     if (response.ok && json !== null) return json;
     throw new ApiError({
       status: response.ok ? 502 : response.status,
-      code: json?.error?.code ?? (response.ok ? "another_page" : "not_the_gateway"), // a sign-in page, a proxy's page
+      code: json?.error?.code ?? (response.ok ? "another_page" : "not_the_gateway"), // a sign-in page, the page of a proxy
       message: json?.error?.message ?? WORDS.status(response.status),
       requestId: json?.error?.request_id ?? response.headers.get("X-Request-ID"),
       retryAfter_s: retryAfter(response.headers.get("Retry-After")),

@@ -8,7 +8,7 @@ import { BLANK, add, clear, redo, replace, toRequest, undo } from "./strokes.js"
 import { WORDS, describeAnswer, describeDrawing, describePartial, describeProblem, describeWait } from "./words.js";
 
 const SETTLE_MS = 400; // after the pen is up: the next stroke may follow
-const SETTLE_NO_DIGIT_MS = 1000; // and longer before a "no", since half a digit is none; arbitrary, people lift the pen for up to a second
+const SETTLE_NO_DIGIT_MS = 1000; // and longer before it says that there is none, since half a digit is none; arbitrary, people lift the pen for up to a second
 const LONG_MS = 2000; // an answer usually takes a tenth of a second
 const PARTIAL_MS = 1000; // so long an answer to part of the ink may stand beside more ink
 
@@ -267,6 +267,7 @@ async function openFirst() {
   if (strokes) change({ ...BLANK, strokes });
 }
 
+byId("pad").setAttribute("aria-label", describeDrawing(0));
 addEventListener("hashchange", openFirst);
 openFirst();
 if (recall("localStorage", TRAIL)) openTrail();

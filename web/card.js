@@ -1,47 +1,57 @@
 /** The model card as a page to read: what the version that answers now says of itself. */
 
 import { drawDiagram, readBins } from "./proof.js";
-import { CARD } from "./words-later.js";
+import { WORDS, describeAmbiguous, describeModel, describeRange } from "./words.js";
 
-const main = document.getElementById("card");
+const byId = (id) => document.getElementById(id);
+const language = document.documentElement.lang;
+const share = (value) => `${(value * 100).toFixed(2)}\u202f%`;
+const figure = (value) => (Number.isInteger(value) ? value.toLocaleString(language) : `${Number(value.toPrecision(4))}`);
 
 async function show() {
   const response = await fetch(`../../api/v1/card${location.search}`, { cache: "no-store" });
   const card = await response.json();
   if (!response.ok) throw new Error(card.error.message);
-  main.replaceChildren(
-    make("h2", CARD.title(card)),
-    make("p", CARD.introduction),
-    table(CARD.facts(card)),
-    make("h2", CARD.metricsTitle),
-    make("p", CARD.metricsNote),
-    table(CARD.metrics(card.metrics ?? {})),
-  );
-  const bins = readBins(card);
-  if (bins.length === 0) return;
-  const figure = make("figure");
-  figure.className = "diagram";
-  figure.append(drawDiagram(bins), make("figcaption", CARD.diagramNote));
-  main.append(make("h2", CARD.diagramTitle), figure, table(bins.filter(({ count }) => count > 0).map(CARD.bin), CARD.binHeads));
+  byId("title").textContent = describeModel({ name: card.model, version: card.version });
+  fill(byId("facts"), factsOf(card));
+  fill(byId("metrics"), metricsOf(card.metrics ?? {}));
+  const bins = readBins(card).filter(({ count }) => count > 0);
+  byId("reliability").hidden = bins.length === 0;
+  document.querySelector(".diagram").prepend(drawDiagram(bins));
+  for (const { low, high, count, accuracy } of bins) addRow(byId("bins"), describeRange(low, high), count.toLocaleString(language), share(accuracy));
+  byId("status").hidden = true;
+  byId("card").hidden = false;
 }
 
-/** rows: [[name, value, …], …]; the first cell of each is its head. */
-function table(rows, heads = null) {
-  const made = make("table");
-  if (heads) {
-    const row = made.createTHead().insertRow();
-    for (const text of heads) row.append(Object.assign(make("th", text), { scope: "col" }));
+const factsOf = ({ recipe, threshold, prior, ambiguous, ink_version }) => ({
+  recipe,
+  threshold: threshold && figure(threshold),
+  prior: prior && share(prior),
+  ambiguous: ambiguous && describeAmbiguous(share(ambiguous.max_confidence), share(ambiguous.min_pair)),
+  ink_version,
+});
+
+function metricsOf(metrics) {
+  const numbers = Object.entries(metrics).filter(([, value]) => typeof value === "number" || Array.isArray(value));
+  const text = (name, value) => (Array.isArray(value) ? value.join(", ") : name.endsWith("accuracy") ? share(value) : figure(value));
+  return Object.fromEntries(numbers.map(([name, value]) => [name, text(name, value)]));
+}
+
+/** Put values into the rows of their names. What a card does not have is left out, what the page does not know stands under its own name. */
+function fill(body, values) {
+  for (const row of [...body.rows]) {
+    const { name } = row.dataset;
+    if (values[name] === undefined) row.remove();
+    else row.insertCell().textContent = values[name];
+    delete values[name];
   }
-  const body = made.createTBody();
-  for (const [name, ...values] of rows) {
-    const row = body.insertRow();
-    row.append(Object.assign(make("th", name), { scope: "row" }), ...values.map((value) => make("td", value)));
-  }
-  return made;
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) addRow(body, name.replaceAll("_", " "), value);
 }
 
-function make(name, text = "") {
-  return Object.assign(document.createElement(name), { textContent: text });
+function addRow(body, name, ...values) {
+  const row = body.insertRow();
+  row.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }));
+  for (const value of values) row.insertCell().textContent = value;
 }
 
-show().catch((error) => main.replaceChildren(make("p", CARD.missing(error.message))));
+show().catch((error) => (byId("status").textContent = WORDS.noCard(error.message)));

@@ -60,7 +60,7 @@ function fillPiece(context, stroke, k) {
   const points = stroke.slice(begin, begin + PIECE);
   context.beginPath();
   if (points.length === 1) context.arc(points[0][0], points[0][1], PEN / 2, 0, 2 * Math.PI);
-  else trace(context, getStroke(points.map(([x, y]) => [x, y]), LINE)); // without the times, which it would take for the pen's pressure
+  else trace(context, getStroke(points.map(([x, y]) => [x, y]), LINE)); // without the times, which it would take for pressure
   context.fill();
 }
 

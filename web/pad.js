@@ -9,7 +9,7 @@ import { createInk } from "./ink.js";
 import { duration_ms, nextPoint, toCanvas } from "./strokes.js";
 
 const LONGEST_PAUSE_MS = 1000; // between two strokes, as it is kept: a replay should not wait for who thought for a minute
-const PEN_RULES_MS = 1500; // so long after a pen's last event a touch is the palm beside it; arbitrary, longer than lifting for the next stroke
+const PEN_RULES_MS = 1500; // so long after the last event of a pen a touch is the palm beside it; arbitrary, longer than lifting for the next stroke
 
 /**
  * canvas: the element to draw on. strokes(): the finished strokes. onStart(): a stroke is about to begin. onMove(stroke): the stroke so far has a new point.
@@ -19,7 +19,7 @@ export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
   const draw = createInk(canvas.getContext("2d"), document.createElement("canvas").getContext("2d"));
   let stroke = null; // the one being drawn
   let pointer = null; // { id, type } that draws it
-  let startedAt_ms = 0; // of the drawing's first point
+  let startedAt_ms = 0; // of the first point of the drawing
   let penSeenAt_ms = -Infinity;
   let scheduled = false;
 

@@ -1,8 +1,7 @@
 /** The proof of a confidence: how many test drawings that were answered like it were right, from the model's card, as a sentence and a diagram. */
 
 import { fetchCard } from "./api.js";
-import { LATER, describeBin, describeProof } from "./words-later.js";
-import { describeAnswer } from "./words.js";
+import { WORDS, describeAnswer, describeBin, describeProof } from "./words.js";
 
 const cards = new Map(); // version → promise of its card
 
@@ -52,7 +51,7 @@ const TOP = 12;
 export function drawDiagram(bins, marked = -1) {
   const x = (share) => LEFT + share * SIDE;
   const y = (share) => TOP + (1 - share) * SIDE;
-  const svg = element("svg", { viewBox: `0 0 ${LEFT + SIDE + 16} ${TOP + SIDE + 56}`, role: "img", "aria-label": LATER.diagram });
+  const svg = element("svg", { viewBox: `0 0 ${LEFT + SIDE + 16} ${TOP + SIDE + 56}`, role: "img", "aria-label": WORDS.diagram });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     svg.append(element("line", { class: "rule", x1: x(0), x2: x(1), y1: y(share), y2: y(share) }));
     svg.append(label(x(0) - 8, y(share) + 4, `${share * 100}`, "end"), label(x(share), y(0) + 20, `${share * 100}`, "middle"));
@@ -63,8 +62,8 @@ export function drawDiagram(bins, marked = -1) {
     svg.append(element("rect", { class: k === marked ? "bin is-marked" : "bin", ...box }));
   });
   svg.append(element("line", { class: "ideal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
-  svg.append(label(x(0.5), y(0) + 44, LATER.diagramX, "middle"));
-  const upright = label(12, y(0.5), LATER.diagramY, "middle");
+  svg.append(label(x(0.5), y(0) + 44, WORDS.diagramX, "middle"));
+  const upright = label(12, y(0.5), WORDS.diagramY, "middle");
   upright.setAttribute("transform", `rotate(-90 12 ${y(0.5)})`);
   svg.append(upright);
   return svg;

@@ -2,8 +2,7 @@
 
 import { drawStrokes } from "./ink.js";
 import { encode } from "./link.js";
-import { LATER, describePicture } from "./words-later.js";
-import { describeAnswer, describeModel } from "./words.js";
+import { WORDS, describeAnswer, describeModel, describePicture } from "./words.js";
 
 export const PICTURE = { width: 1200, height: 630 };
 const PAPER_PX = 510;
@@ -17,9 +16,9 @@ export async function copyLink(strokes) {
   history.replaceState(null, "", `#d=${encode(strokes)}`);
   try {
     await navigator.clipboard.writeText(location.href);
-    return LATER.linkCopied;
+    return WORDS.linkCopied;
   } catch {
-    return LATER.linkInAddress;
+    return WORDS.linkInAddress;
   }
 }
 
@@ -28,14 +27,14 @@ export async function copyPicture(strokes, answer) {
   const blob = new Promise((resolve) => drawPicture(strokes, answer).toBlob(resolve, "image/png"));
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
-    return LATER.pictureCopied;
+    return WORDS.pictureCopied;
   } catch {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await blob);
-    link.download = LATER.pictureFile;
+    link.download = WORDS.pictureFile;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    return LATER.pictureSaved;
+    return WORDS.pictureSaved;
   }
 }
 

@@ -4,7 +4,7 @@ import { drawStrokes } from "./ink.js";
 import { decode, encode } from "./link.js";
 import { TRAIL, keep, recall } from "./storage.js";
 import { toRequest } from "./strokes.js";
-import { LATER, describeChange, describeEntry, describeReread } from "./words-later.js";
+import { WORDS, describeChange, describeEntry, describeReread } from "./words.js";
 
 const MOST = 12;
 const THUMB_PX = 112; // canvas pixels a side, two for each CSS px
@@ -44,7 +44,7 @@ export function createTrail({ show, predict }) {
       }
       status.textContent = describeReread(changed, entries.length, version);
     } catch (error) {
-      status.textContent = LATER.rereadFailed;
+      status.textContent = WORDS.rereadFailed;
       if (error.name !== "ApiError") throw error;
     } finally {
       askAgain.setAttribute("aria-disabled", false);
@@ -92,7 +92,7 @@ function item({ drawing, answer, before }, colour, show) {
   const li = document.createElement("li");
   li.innerHTML = `<button type="button" class="thumb"><canvas width="${THUMB_PX}" height="${THUMB_PX}" aria-hidden="true"></canvas><b></b><span></span></button>`;
   const button = li.firstChild;
-  button.setAttribute("aria-label", LATER.showEntry(change ?? [name, sure, version].filter(Boolean).join(", ")));
+  button.setAttribute("aria-label", WORDS.showEntry(change ?? [name, sure, version].filter(Boolean).join(", ")));
   li.querySelector("b").textContent = name;
   li.querySelector("span").textContent = change ?? [sure, version].filter(Boolean).join(" · ");
   li.classList.toggle("is-changed", Boolean(change));

@@ -1,11 +1,73 @@
 /**
- * All that the page says from the first stroke to its answer, as pure functions of an answer or an error: honest about how sure, plain about what is
- * wrong. What is needed later has its words in words-later.js.
+ * All that the page says, in this one file: to translate the page, translate this. PAGE is what stands in index.html and card.html; the rest are pure
+ * functions of an answer, an error or a count, honest about how sure, plain about what is wrong.
  */
 
-const A_DIGIT = 0.9; // is_digit_probability below which the headline says "if it is a digit"
-const PROBABLE = 0.9; // confidence below which the words say "probably"
-const POSSIBLE = 0.6; // and below which "perhaps"
+/** Read as JSON by the gateway, which puts each text where a page says {{its name}}, and leaves PAGE out of what it sends. dir: "rtl" for a language that is written so. */
+export const PAGE = {
+  "lang": "en",
+  "dir": "ltr",
+  "name": "pynumdraw",
+  "shareTitle": "pynumdraw: draw a digit",
+  "lead": "Draw a digit. It says how sure it is, or that it is none.",
+  "connecting": "connecting",
+  "notLoaded": "A part of the page has not loaded.",
+  "loadAgain": "Load it again",
+  "needsScript": "Drawing needs JavaScript, which is turned off in this browser; programs can post strokes to",
+  "drawing": "Drawing",
+  "drawWith": "with mouse, pen or finger",
+  "tools": "Drawing tools",
+  "undo": "Undo",
+  "redo": "Redo",
+  "clear": "Clear",
+  "answer": "Answer",
+  "examples": "Or watch one being drawn",
+  "seven": "a plain 7",
+  "either": "4 or 9?",
+  "none": "not a digit",
+  "tryNow": "Try now",
+  "isDigit": "A digit?",
+  "whichDigit": "If it is one, which?",
+  "saw": "What the model saw",
+  "sawNote": "Your ink in 28 × 28 pixels, scaled and centred like the digits it learned from.",
+  "copyLink": "Copy link",
+  "copyPicture": "Copy picture",
+  "trail": "Your last drawings",
+  "kept": "Kept in this browser only.",
+  "askAgain": "Ask again",
+  "forget": "Forget all",
+  "proof": "How true the confidence is",
+  "close": "Close",
+  "source": "Source",
+  "api": "API",
+  "card": "Model card",
+  "draw": "Draw a digit",
+  "cardNeedsScript": "This page needs JavaScript; the same card as JSON is at",
+  "cardIntroduction": "This is what the version that answers now says of itself. It was measured once, on the 10,000 test digits of MNIST, after training had ended.",
+  "recipe": "Recipe",
+  "threshold": "Taken for a digit from a probability of",
+  "prior": "Share of digits assumed among drawings",
+  "ambiguous": "Called ambiguous",
+  "inkVersion": "Version of the ink",
+  "metrics": "Figures",
+  "metricsNote": "Drawings made with mouse or finger are not MNIST: expect a little less.",
+  "n": "Test digits",
+  "accuracy": "Read right",
+  "nll": "Mean negative log likelihood, nats",
+  "ece": "Expected calibration error",
+  "eceFloor": "The same for a perfectly calibrated model, by chance",
+  "validationAccuracy": "Read right in validation",
+  "errorsByDigit": "Errors for the digits 0 to 9",
+  "diagramNote": "Each bar is the share of answers of that confidence that were right. On the dashed line, confidence and truth are the same.",
+  "confidence": "Confidence",
+  "answers": "Answers",
+  "right": "Right"
+};
+
+
+const A_DIGIT = 0.9; // is_digit_probability below which the headline says that it may be none
+const PROBABLE = 0.9; // confidence below which the words say that it is probable
+const POSSIBLE = 0.6; // and below which only possible
 
 /** A share as people read it: nothing is certain and nothing impossible, so never 100 % and never 0 %. */
 export function percent(share) {
@@ -88,8 +150,9 @@ export function describeRetry(left_s, on_ms) {
 /** Which model: "digits, version 3". */
 export const describeModel = ({ name, version }) => `${name}, version ${version}`;
 
-/** How long an answer took from here. */
-export const describeTime = (took_ms) => (took_ms < 1000 ? `${Math.max(1, Math.round(took_ms))}\u202fms` : `${(took_ms / 1000).toFixed(1)}\u202fs`);
+/** Which model answered, and how long that took from here: "digits, version 3, in 12 ms". */
+export const describeFacts = (model, took_ms) =>
+  `${describeModel(model)}, in ${took_ms < 1000 ? `${Math.max(1, Math.round(took_ms))}\u202fms` : `${(took_ms / 1000).toFixed(1)}\u202fs`}`;
 
 /** The pad's name for a screen reader. */
 export const describeDrawing = (count) => `Your drawing: ${count === 0 ? "empty" : count === 1 ? "1 stroke" : `${count} strokes`}`;
@@ -105,4 +168,57 @@ export const WORDS = {
   noFrame: "Nothing yet",
   partMissing: "A part of the page did not load. Try again, or load the page anew.",
   badLink: "The link is damaged: it holds no drawing.",
+  linkCopied: "Link copied",
+  linkInAddress: "The link is in the address bar",
+  pictureCopied: "Picture copied",
+  pictureSaved: "Picture saved as a file",
+  pictureFile: "pynumdraw.png",
+  rereadFailed: "Not all could be read again; try later",
+  showEntry: (text) => `Draw it again: ${text}`,
+  diagram: "Reliability diagram: for each range of confidence the share of the test drawings that were read right",
+  diagramX: "how sure the answer was, %",
+  diagramY: "right, %",
+  noCard: (message) => `The card cannot be shown. ${sentence(message)}`,
 };
+
+const ENOUGH = 20; // test drawings in a bin before its share is worth a sentence; arbitrary, one more or less is 5 % of so many
+
+/** What a share of the test drawings says about an answer's confidence; null where no test drawing was answered like it. bin: { count, accuracy }. */
+export function describeProof(bin) {
+  if (!bin || bin.count === 0) return null;
+  if (bin.count < ENOUGH) return `Only ${bin.count} test drawing${bin.count > 1 ? "s were" : " was"} answered this surely`;
+  const right = bin.accuracy >= 0.995 ? "more than 99" : `${Math.round(bin.accuracy * 100)}`;
+  return `Of 100 test drawings answered this surely, ${right} were right`;
+}
+
+/** An answer as a line of the trail: { name, sure, version }. */
+export function describeEntry(answer) {
+  const { kind, big } = describeAnswer(answer);
+  return { name: big || "none", sure: ["sure", "unsure"].includes(kind) ? percent(answer.confidence) : "", version: `v${answer.model.version}` };
+}
+
+/** What a drawing was read as before and is now: "v1: 4 → v2: 9". */
+export const describeChange = (before, now) => [before, now].map(describeEntry).map(({ name, version }) => `${version}: ${name}`).join(" → ");
+
+/** What came of reading the whole trail again. */
+export function describeReread(changed, count, version) {
+  const by = `by version ${version}`;
+  if (changed === 0) return count === 1 ? `Read the same ${by}` : `All ${count} read the same ${by}`;
+  return `${changed} of ${count} read differently ${by}`;
+}
+
+/** A range of confidence. low, high: shares. */
+export const describeRange = (low, high) => `${Math.round(low * 100)} to ${Math.round(high * 100)}\u202f%`;
+
+/** One bin of the reliability diagram, in which an answer lies. */
+export function describeBin({ low, high, count, accuracy }, confidence) {
+  const range = describeRange(low, high);
+  return `This answer is ${percent(confidence)} sure. Of the test drawings, ${count.toLocaleString("en")} were answered ${range} sure, and ${percent(accuracy)} of those answers were right.`;
+}
+
+/** When a card's version calls an answer ambiguous. max, pair: shares. */
+export const describeAmbiguous = (max, pair) => `up to ${max} sure, two digits with ${pair} together`;
+
+/** The line under a picture to send. */
+export const describePicture = (model, host) => `Read by ${model} · ${host}`;
+

@@ -199,6 +199,28 @@ def test_the_model_card_is_a_page_to_read(page: Page, page_url: str):
     expect(page.locator("#status")).to_have_attribute("data-state", "ready")
 
 
+def test_the_model_card_leaves_out_what_it_lacks_and_shows_what_it_does_not_know_under_its_own_name(page: Page, page_url: str):
+    metrics = {"accuracy": 0.991, "brand_new": 0.25, "errors_by_digit": [1, 2], "note": {}}
+    page.route(
+        "**/api/v1/card*", lambda route: route.fulfill(json={"model": "digits", "version": 3, "recipe": "quick", "metrics": metrics})
+    )
+    open_page(page, page_url)
+    page.get_by_role("link", name="Model card").click()
+    expect(page.locator("#title")).to_have_text("digits, version 3")
+    rows = [row.inner_text().replace("\u202f", " ").split("\t") for row in page.get_by_role("row").all()]
+    assert rows == [["Recipe", "quick"], ["Read right", "99.10 %"], ["Errors for the digits 0 to 9", "1, 2"], ["brand new", "0.25"]]
+    expect(page.locator(".diagram")).to_be_hidden()
+
+
+def test_a_card_that_cannot_be_had_is_said(new_page: NewPage, page_url: str):
+    page = new_page(failures=True)
+    open_page(page, page_url)
+    error = {"code": "version_not_served", "message": "version: found 9", "request_id": "5f1c2a9e"}
+    page.route("**/api/v1/card*", lambda route: route.fulfill(status=404, json={"error": error}))
+    page.get_by_role("link", name="Model card").click()
+    expect(page.get_by_role("status")).to_have_text("The card cannot be shown. Version: found 9.")
+
+
 def test_every_link_of_the_page_leads_somewhere(page: Page, page_url: str):
     open_page(page, page_url)
     links = page.eval_on_selector_all("footer a", "(links) => links.map((link) => link.href)")

@@ -577,6 +577,21 @@ def test_a_body_shorter_than_its_content_length_is_refused(client: FlaskClient) 
     assert error_of(response)["message"] == "body: found 9 bytes before the end, wanted 100 as the Content-Length says"
 
 
+def test_a_page_is_sent_with_its_words_and_the_scripts_without_them(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<p title="{{draw}}">{{draw}}</p>{{static}}')
+    (tmp_path / "words.js").write_text('export const PAGE = {\n  "draw": "\\"Draw\\" & see"\n};\nexport const ready = "ready";\n')
+    page = read_page(tmp_path)
+    assert page.index.decode() == f'<p title="&quot;Draw&quot; &amp; see">&quot;Draw&quot; &amp; see</p>static/{page.hash}'
+    assert page.files["words.js"][1] == b'\n\n\nexport const ready = "ready";\n'
+
+    (tmp_path / "card.html").write_text("{{none}}")
+    with pytest.raises(ValueError, match=r"card\.html: found \{\{none\}\}, wanted the name of a text of PAGE in words\.js"):
+        read_page(tmp_path)
+    (tmp_path / "words.js").write_text("export const PAGE = {\n  draw: 1,\n};\n")
+    with pytest.raises(ValueError, match=r"words\.js: wanted JSON after `export const PAGE =`"):
+        read_page(tmp_path)
+
+
 def test_scripts_and_styles_are_sent_without_comments_and_keep_their_lines(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>{{static}}</p>\n  <b>/* kept */</b>")
     (tmp_path / "a.js").write_text(

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ApiError } from "../../web/api.js";
-import { CARD, describeBin, describeChange, describeEntry, describePicture, describeProof, describeReread } from "../../web/words-later.js";
 import {
-  describeAnswer, describeDrawing, describeModel, describePartial, describeProblem, describeRetry, describeTime, describeWait, percent,
+  describeAmbiguous, describeAnswer, describeBin, describeChange, describeDrawing, describeEntry, describeFacts, describeModel, describePartial, describePicture,
+  describeProblem, describeProof, describeReread, describeRetry, describeWait, percent,
 } from "../../web/words.js";
 
 const plain = (text) => text.replaceAll("\u202f", " ");
@@ -122,15 +122,11 @@ test("an answer as a line of the trail, and a change between versions", () => {
 
 test("model, time, drawing and picture in words", () => {
   assert.equal(describeModel({ name: "digits", version: 3 }), "digits, version 3");
-  assert.deepEqual([0.2, 11.6, 1340].map(describeTime).map(plain), ["1 ms", "12 ms", "1.3 s"]);
+  const facts = (took_ms) => plain(describeFacts({ name: "digits", version: 3 }, took_ms));
+  assert.deepEqual([0.2, 11.6, 1340].map(facts), ["digits, version 3, in 1 ms", "digits, version 3, in 12 ms", "digits, version 3, in 1.3 s"]);
   assert.deepEqual([0, 1, 2].map(describeDrawing), ["Your drawing: empty", "Your drawing: 1 stroke", "Your drawing: 2 strokes"]);
   assert.equal(describePicture("digits, version 3", "localhost"), "Read by digits, version 3 · localhost");
 });
 
-test("the card's words leave out what a card does not have, and show what they do not know under its own name", () => {
-  assert.deepEqual(CARD.facts({}), []);
-  assert.deepEqual(CARD.facts({ recipe: "quick", prior: 0.5 }).map(([, value]) => plain(value)), ["quick", "50.00 %"]);
-  assert.deepEqual(CARD.metrics({ accuracy: 0.991, brand_new: 0.25, errors_by_digit: [1, 2], note: {} }).map((row) => row.map(plain)), [
-    ["Read right", "99.10 %"], ["brand new", "0.25"], ["Errors for the digits 0 to 9", "1, 2"],
-  ]);
-});
+test("a rule of the card in words", () =>
+  assert.equal(describeAmbiguous("80 %", "95 %"), "up to 80 % sure, two digits with 95 % together"));
