@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from gateway.compression import Compressor
+from gateway.compression import compress
 from gateway.errors import GatewayError
 from gateway.page import read_page
 from gateway.recognise import Run, run_here
@@ -50,11 +50,10 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # a redirect would name the host that a proxy hides
     telemetry = telemetry or Telemetry()
-    page = read_page(web)
-    handlers = Handlers(settings, predictor, telemetry, page, draining or threading.Event(), run_slow)
+    handlers = Handlers(settings, predictor, telemetry, read_page(web), draining or threading.Event(), run_slow)
     app.register_blueprint(handlers.blueprint())
     register_hooks(app, telemetry)
-    app.after_request(Compressor([page.index, *(content for _, content in page.files.values())]).compress)
+    app.after_request(compress)
     register_error_handlers(app)
     if prefix := settings.base_path.rstrip("/"):
         app.wsgi_app = PrefixMiddleware(prefix, app.wsgi_app)  # type: ignore[method-assign]

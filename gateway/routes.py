@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, g, jsonify, request
 
+from gateway.compression import Precompressed
 from gateway.drawing import is_slow_to_read, parse_new_data, parse_request
 from gateway.errors import Busy, DrawingTooLarge, InvalidDrawing, UnsupportedContent
 from gateway.page import Page
@@ -36,6 +37,7 @@ class Handlers:
     ) -> None:
         self._settings, self._telemetry, self._page, self._draining = settings, telemetry, page, draining
         self._predictor, self._run_slow = predictor, run_slow
+        self._precompressed = Precompressed([page.index, *(content for _, content in page.files.values())])
         self._openapi = json.loads(OPENAPI.read_text())
         self._openapi["info"]["version"], self._openapi["servers"] = __version__, [{"url": settings.base_path}]
 
@@ -108,7 +110,8 @@ class Handlers:
 
     def index(self) -> Response:
         """The page."""
-        return Response(self._page.index, mimetype="text/html", headers={"Cache-Control": "no-cache"})
+        response = Response(self._page.index, mimetype="text/html", headers={"Cache-Control": "no-cache"})
+        return self._precompressed.compress(response, self._page.index)
 
     def static(self, build: str, name: str) -> Response:
         """A file of the page. A request for another build, as happens while gateways are replaced, gets this build's file, uncached."""
@@ -116,7 +119,8 @@ class Handlers:
             abort(HTTPStatus.NOT_FOUND, f"the page has no file {name[:100]}")
         content_type, content = self._page.files[name]
         cache = CACHE_FOR_EVER if build == self._page.hash else "no-store"
-        return Response(content, content_type=content_type, headers={"Cache-Control": cache})
+        response = Response(content, content_type=content_type, headers={"Cache-Control": cache})
+        return self._precompressed.compress(response, content)
 
     def _read(self, parse: Callable[[bytes], Parsed]) -> Parsed:
         """The request's body, parsed; nothing is done for a drawing that there is no room for. Raises GatewayError."""

@@ -5,6 +5,7 @@ away; then the listener closes, requests in flight get `drain_s` to finish, and 
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from types import FrameType
 from typing import Any
@@ -37,6 +39,8 @@ MAX_CONNECTIONS = 1000
 MAX_HEAD_BYTES, MAX_URL_BYTES = 32 * 1024, 8 * 1024
 MAX_PIPELINE = 16  # requests that a connection may send ahead of their answers
 ON_THE_WAY_S = 1.0  # that a request which was sent before the listener closed may take to us
+NOT_HTTP = HTTPStatus.BAD_REQUEST, "found no HTTP request"
+TOO_MANY = HTTPStatus.BAD_REQUEST, f"found more than {MAX_PIPELINE} requests ahead of their answers"
 TOO_LONG_HEAD = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"found a longer head, wanted at most {MAX_HEAD_BYTES} bytes"
 TOO_LONG_URL = HTTPStatus.REQUEST_URI_TOO_LONG, f"found a longer address, wanted at most {MAX_URL_BYTES} bytes"
 _OTHER_FILES = 64  # descriptors that are no connections: the channel, the log, the management port, files that are read
@@ -49,20 +53,16 @@ class Connection(HttpToolsProtocol):
     """
 
     limits: "Limits"
-    stage, since, head_bytes, held, refused, wrong = "idle", 0.0, 0, 0, False, (HTTPStatus.BAD_REQUEST, "found no HTTP request")
+    stage, since, head_bytes, held, wrong = "idle", 0.0, 0, 0, NOT_HTTP
     task: asyncio.Task[None] | None = None  # that answers
 
-    def _enter(self, stage: str) -> None:
+    def enter(self, stage: str) -> None:
         self.stage, self.since, self.head_bytes = stage, time.monotonic(), 0
 
     def connection_made(self, transport: Any) -> None:
-        self._enter("idle")
+        self.enter("idle")
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:  # the one that has kept us waiting longest makes room
-            waited_for = [each for each in self.connections if isinstance(each, Connection) and each.stage != "answer"]
-            longest = min(waited_for, key=lambda each: each.since)
-            self.connections.discard(longest)
-            longest.transport.abort()
+        self.limits.make_room(self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -77,49 +77,35 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self.head_bytes += len(data) if self.stage == "head" else 0
-        if self.head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self.head_bytes > MAX_HEAD_BYTES:
             self.wrong = TOO_LONG_HEAD
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._enter("head")
-        if len(self.pipeline) >= MAX_PIPELINE:
-            raise OverflowError("too many requests ahead of their answers")
+        self.enter("head")
 
     def on_headers_complete(self) -> None:
-        if len(self.url) > MAX_URL_BYTES or sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
-            self.wrong = TOO_LONG_URL if len(self.url) > MAX_URL_BYTES else TOO_LONG_HEAD
-            raise OverflowError(self.wrong[1])
-        reserved = self.limits.budget.take(dict(self.headers))
-        self.refused, self.held = reserved is None, self.held + (reserved or 0)
-        self.scope["state"].update(connection=self, refused=self.refused)
-        self._enter("body")
+        self.limits.admit(self)
         super().on_headers_complete()
-        self.cycle.keep_alive = self.cycle.keep_alive and not (self.refused and self.expect_100_continue)  # its body will not come
-
-    def on_body(self, body: bytes) -> None:
-        if not self.refused:
-            super().on_body(body)
+        self.enter("body")
+        if self.scope["state"]["refused"] and self.expect_100_continue:
+            self.cycle.keep_alive = False  # its body will not come
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._enter("idle" if self.cycle.response_complete else "answer")
+        self.enter("idle" if self.cycle.response_complete else "answer")
 
     def on_response_complete(self) -> None:
         if self.cycle.response_complete:  # there is no request behind this one
             self.held, self.cycle.body = self.limits.budget.give_back(self.held), bytearray()
-            self._enter("idle" if self.stage == "answer" else self.stage)
+            self.enter("idle" if self.stage == "answer" else self.stage)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        if self.stage != "body" or not self.cycle.response_complete:
+        if not self.transport.is_closing() and (self.stage != "body" or not self.cycle.response_complete):
             self.transport.write(self.limits.error(*self.wrong))
         self.transport.close()
-
-    def shutdown(self) -> None:
-        """The listener has closed: a request that is on its way to us may still come."""
-        self.loop.call_later(0.0 if self.stage == "answer" else ON_THE_WAY_S, super().shutdown)
 
 
 @dataclass(frozen=True)
@@ -131,6 +117,29 @@ class Limits:
     keep_alive_s: float
     budget: BodyBudget
     error: Callable[[HTTPStatus, str], bytes]
+
+    def make_room(self, open_connections: set[Any]) -> None:
+        """Beyond the limit, close the connection that has kept us waiting longest."""
+        if len(open_connections) > self.connections:
+            waited_for = [each for each in open_connections if isinstance(each, Connection) and each.stage != "answer"]
+            longest = min(waited_for, key=lambda each: each.since)
+            open_connections.discard(longest)
+            longest.transport.abort()
+
+    def admit(self, connection: Connection) -> None:
+        """Reserve the body that a head announces, or have it refused. Raises OverflowError, for the parser, where the head is too long."""
+        head_bytes = sum(len(name) + len(value) for name, value in connection.headers)
+        for is_beyond, wrong in (
+            (len(connection.pipeline) >= MAX_PIPELINE, TOO_MANY),
+            (len(connection.url) > MAX_URL_BYTES, TOO_LONG_URL),
+            (head_bytes > MAX_HEAD_BYTES, TOO_LONG_HEAD),
+        ):
+            if is_beyond:
+                connection.wrong = wrong
+                raise OverflowError(wrong[1])
+        reserved = self.budget.take(dict(connection.headers))
+        connection.held += reserved or 0
+        connection.scope["state"].update(connection=connection, refused=reserved is None)
 
     def watch(self, connection: Connection, now: float) -> None:
         """Cut off who keeps us waiting too long: for a request, for the rest of one, or for the answer's way out."""
@@ -171,6 +180,25 @@ class Server(uvicorn.Server):
                     self._limits.watch(connection, now)
             await asyncio.sleep(0.5)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener; whom the kernel has accepted already is answered, and so is a request that was on its way by then."""
+        accepted = []
+        for listener in sockets or []:
+            with contextlib.suppress(OSError):  # BlockingIOError: that was the last
+                while True:
+                    accepted.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        for late in accepted:
+            await self._loop.connect_accepted_socket(
+                partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state), late
+            )
+        end = time.monotonic() + ON_THE_WAY_S
+        while self.server_state.connections and time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(0.05)
+        await super().shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end. A group that is told to end sends it twice: once is enough; a second Ctrl-C does not wait for anyone."""
         if sig == signal.SIGINT:
@@ -182,10 +210,13 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listener. `::` is every address of the machine, IPv6 and IPv4; brackets round an address are as good. Raises OSError."""
+    """A listener. `::` is every address of the machine, IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6; brackets round an
+    address are as good. Raises OSError."""
     host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     dual = host == "::" and socket.has_dualstack_ipv6()
+    if host == "::" and not dual:
+        host = "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dual)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it: a head and its body are two writes
     return listener
@@ -211,9 +242,11 @@ def refusals(telemetry: Telemetry) -> Callable[[HTTPStatus, str], bytes]:
     return error
 
 
-async def serve(settings: Settings, listener: socket.socket, management_listener: socket.socket | None) -> None:
-    """Answer on these listeners until told to end."""
-    telemetry, draining, lane, heartbeat = Telemetry(), threading.Event(), SlowLane(), Heartbeat()
+async def serve(
+    settings: Settings, listener: socket.socket, management_listener: socket.socket | None, stuck_s: float = management.STUCK_S
+) -> None:
+    """Answer on these listeners until a signal ends it. stuck_s: how long the loop may stand still before /healthz says 503."""
+    telemetry, draining, lane, heartbeat = Telemetry(), threading.Event(), SlowLane(), Heartbeat(stuck_s)
     heartbeat.others.append(lane.stuck_s)
     client = ServingClient(settings)
     app = create_app(settings, Waiting(client), telemetry, draining, run_slow=off_loop(lane))

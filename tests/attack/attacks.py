@@ -163,6 +163,7 @@ async def broken_bodies(target: Target) -> None:
     sent += [
         b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /%ff%00%zz HTTP/1.1\r\nHost: x\r\n\r\n",
     ]
     sent += [post("/api/v1/predict", body) for body in (b"[" * 60_000, b'{"width":' + b"9" * 5000 + b"}", b"\xff", b"null")]

@@ -27,7 +27,6 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from PIL import Image, ImageDraw
 
-from pynumdraw.ink import clip_strokes, rasterise
 from tests import stack
 from tests.contract.fake_serving import FakeServing, serve
 from tests.stack import ROOT, Program, free_port, wait_until
@@ -503,21 +502,3 @@ def test_the_frame_in_the_answer_is_the_one_sent_to_the_model_server(fake: FakeS
     fake.requests.clear()
     frame = ask(url, "POST", "/api/v1/predict?frame=1", DRAWN).json["frame"]
     assert (from_tensor(fake.requests[0].inputs["images"])[0] == np.array(frame)).all()
-
-
-def test_64_requests_at_a_time_never_mix_ids_frames_or_errors(fake: FakeServing, url: str) -> None:
-    del url
-    program, address = stack.gateway(f"127.0.0.1:{fake.port}", MAX_IN_FLIGHT="64")
-    with program, ThreadPoolExecutor(64) as pool:
-
-        def one(k: int) -> None:
-            strokes: Any = [[[60, 60], [60 + k, 258]]] if k % 4 else "none"
-            reply = ask(address, "POST", "/api/v1/predict?frame=1", {**DRAWN, "strokes": strokes}, X_Request_ID=f"id-{k}")
-            assert reply.headers["X-Request-ID"] == f"id-{k}"
-            if k % 4:
-                assert (reply.status, reply.json["request_id"]) == (200, f"id-{k}")
-                assert reply.json["frame"] == rasterise(clip_strokes(strokes, 300, 300)).tolist()
-            else:
-                assert (reply.status, reply.json["error"]["request_id"]) == (400, f"id-{k}")
-
-        list(pool.map(one, range(192)))

@@ -101,6 +101,19 @@ def test_json_content_types_are_read(kind: str) -> None:
     assert parse_drawing(body(), kind).ink_problem() is None
 
 
+def test_a_byte_order_mark_before_the_body_is_no_part_of_it() -> None:
+    assert (parse_drawing(b"\xef\xbb\xbf" + body(), JSON).frame() == parse_drawing(body(), JSON).frame()).all()
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\n"])
+def test_line_breaks_within_base64_as_mime_has_them_are_read(line_end: str) -> None:
+    data = png(drawn_seven())
+    lines = base64.encodebytes(data).decode().replace("\n", line_end)
+    sent = json.dumps({"image": "data:image/png;base64," + lines}).encode()
+    assert lines.count(line_end) > 1
+    assert (parse_drawing(sent, JSON).frame() == parse_drawing(picture_body(data), JSON).frame()).all()
+
+
 def test_a_field_given_twice_counts_as_the_last() -> None:
     assert parse_drawing(b'{"width": 1, "height": 300, "width": 300, "strokes": []}', JSON) == Strokes(300, 300, [])
 

@@ -1,5 +1,6 @@
 """The gateway's routes, with a predictor whose predictions the test sets: no process, no port, no model."""
 
+import gzip
 import io
 import json
 import logging
@@ -226,6 +227,13 @@ def test_a_frame_parameter_of_another_kind_is_refused(client: FlaskClient) -> No
         pytest.param({"data": b"{", "content_type": "application/json"}, 400, "invalid_drawing", "body: wanted JSON", id="no JSON"),
         pytest.param({"data": b"{}", "content_type": "text/plain"}, 415, "unsupported_content_type", "Content-Type: found", id="type"),
         pytest.param({"data": b"{}"}, 415, "unsupported_content_type", "Content-Type: found nothing", id="no type"),
+        pytest.param(
+            {"data": gzip.compress(b"{}"), "content_type": "application/json", "headers": {"Content-Encoding": "gzip"}},
+            415,
+            "unsupported_content_type",
+            'Content-Encoding: found "gzip", wanted none',
+            id="gzip",
+        ),
         pytest.param({"json": {**DRAWN, "strokes": [[]] * 1001}}, 413, "drawing_too_large", "strokes: found 1001", id="strokes"),
         pytest.param(
             {"data": b" " * 20_002, "content_type": "application/json"}, 413, "drawing_too_large", "body: found 20002 bytes", id="body"
@@ -319,6 +327,8 @@ def test_every_grpc_status_becomes_a_gateway_error_whose_text_stays_inside(code:
     ("method", "path", "status", "code"),
     [
         ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/static//page.css", 404, "not_found"),
+        ("POST", "/api//v1/predict", 404, "not_found"),
         ("GET", "/api/v1/predict", 405, "method_not_allowed"),
         ("POST", "/", 405, "method_not_allowed"),
     ],
@@ -328,6 +338,7 @@ def test_unknown_paths_and_methods_are_answered_in_json(client: FlaskClient, met
     assert response.status_code == status
     assert error_of(response)["code"] == code
     assert ("Allow" in response.headers) is (status == 405)
+    assert "Location" not in response.headers
 
 
 # The original demo's API

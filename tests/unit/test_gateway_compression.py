@@ -6,7 +6,7 @@ import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
-from gateway.compression import MIN_BYTES, Compressor
+from gateway.compression import MIN_BYTES, Precompressed, compress
 
 LONG = "strokes and ink, " * 200
 
@@ -15,18 +15,26 @@ LONG = "strokes and ink, " * 200
 def client() -> FlaskClient:
     """An application that gives the text of the query in the type of the query."""
     app = Flask("compressed")
-    app.after_request(Compressor([LONG.encode()]).compress)
+    app.after_request(compress)
+    precompressed = Precompressed([LONG.encode(), b"a" * 99])
     bodies = {
         "page": (LONG, "text/html"),
+        "short page": ("a" * 99, "text/html"),
         "answer": ("7" * MIN_BYTES, "application/json"),
         "short": ("7" * (MIN_BYTES - 1), "application/json"),
     }
     bodies["font"] = (LONG, "font/woff2")
-    app.add_url_rule("/<name>", "get", lambda name: Response(bodies[name][0], mimetype=bodies[name][1]))
+
+    def get(name: str) -> Response:
+        body, mimetype = bodies[name]
+        response = Response(body, mimetype=mimetype)
+        return response if name == "answer" else precompressed.compress(response, body.encode())
+
+    app.add_url_rule("/<name>", "get", get)
     return app.test_client()
 
 
-@pytest.mark.parametrize("name", ["page", "answer"])
+@pytest.mark.parametrize("name", ["page", "short page", "answer"])
 @pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br, zstd", "*", "br;q=1, gzip;q=0.5"])
 def test_text_is_compressed_for_who_accepts_gzip(client: FlaskClient, name: str, accepted: str):
     plain, compressed = client.get(f"/{name}"), client.get(f"/{name}", headers={"Accept-Encoding": accepted})

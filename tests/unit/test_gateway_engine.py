@@ -1,6 +1,7 @@
 """The engine's parts: batches, the slow lane, the budget of large bodies, and the heartbeat behind the management port's /healthz."""
 
 import asyncio
+import socket
 import threading
 import time
 from typing import Any
@@ -87,6 +88,35 @@ def test_large_bodies_share_a_budget_and_small_ones_need_none() -> None:
     assert budget.take({b"content-length": b"%d" % SMALL_BYTES}) == budget.take({}) == 0
     budget.give_back(1_000_000)
     assert budget.take({b"transfer-encoding": b"chunked"}) == 1_000_000
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_are_ipv6_and_ipv4_and_ipv4_alone_where_the_kernel_has_no_other(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listen(host, 0) as listener:
+        assert listener.family is socket.AF_INET6
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])), socket.create_connection(listener.getsockname()[:2]):
+            pass
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)  # such a kernel is not to be had in a test
+    with listen(host, 0) as listener:
+        assert listener.family is socket.AF_INET
+        assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_a_slow_lane_that_does_not_end_a_job_is_stuck() -> None:
+    lane, free, heartbeat = SlowLane(), threading.Event(), management.Heartbeat(stuck_s=0.2)
+    heartbeat.others.append(lane.stuck_s)
+    job = lane.submit(lambda: free.wait(20))
+
+    def alive() -> bool:
+        heartbeat.beat()  # the loop turns
+        return heartbeat.alive()
+
+    wait_until("it is stuck", lambda: not alive())
+    free.set()
+    assert job.result() is True
+    wait_until("it goes on", alive)
+    lane.close()
+    assert management.STUCK_S == 10
 
 
 def test_the_management_port_says_when_the_loop_is_stuck_and_when_it_drains() -> None:
