@@ -48,8 +48,9 @@ test: test-install data ## every suite that needs no cluster (T=path runs one)
 	@$(PY) -m tests.stack
 	@$(PY) -m pytest -n auto --dist loadfile $(T)
 
-test-install: $(VENV)/.tests ## what the tests need, a browser too
+test-install: $(VENV)/.tests ## what the tests need, browsers too
 	@tests/browser/ensure-chromium
+	@tests/browser/ensure-firefox
 	@$(PY) -m tests.chart.tools
 
 test-chart: test-install ## the chart, without a cluster
@@ -129,7 +130,7 @@ chart-schema: test-install ## the chart's values.schema.json
 	@$(PY) helm/reference.py schema
 
 clean: ## remove build/ and the virtual environment; models/ and data/ stay
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) tests/browser/firefox/node_modules
 
 $(PY):
 	@python=; for p in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
