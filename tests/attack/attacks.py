@@ -199,6 +199,28 @@ async def methods(target: Target) -> None:
     await asyncio.gather(*(one(k) for k in range(target.connections)))
 
 
+async def newcomers(target: Target) -> None:
+    """Ordinary drawings, each on a connection of its own, while the gateway ends. Prints how many were answered, refused and lost."""
+    counts = dict.fromkeys(("answered", "refused", "lost"), 0)
+    request = post("/api/v1/predict", json.dumps({"width": 9, "height": 9, "strokes": [[[2, 2], [7, 2], [4, 8]]]}).encode())
+
+    async def one() -> None:
+        while time.monotonic() < target.until:
+            try:
+                async with connected(target) as (reader, writer):
+                    writer.write(request)
+                    answer = await reader.readline()
+                counts["answered" if answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 429 ")) else "lost"] += 1
+            except ConnectionRefusedError:
+                counts["refused"] += 1
+                await asyncio.sleep(0.05)
+            except OSError:
+                counts["lost"] += 1
+
+    await asyncio.gather(*(one() for _ in range(target.connections)))
+    print(json.dumps(counts))
+
+
 async def pipelines(target: Target) -> None:
     """Many requests at once on each connection, and nobody who reads the answers."""
     await held(target, b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)
@@ -208,7 +230,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     each.__name__: each
     for each in (
         *(large_bodies, objects, scribbles, pictures, stalled_bodies, dripped_heads, dripped_bodies, idle),
-        *(versions, cards, broken_bodies, methods, pipelines),
+        *(versions, cards, broken_bodies, methods, newcomers, pipelines),
     )
 }
 

@@ -21,7 +21,7 @@ GIVE_UP_S = 40.0
 
 @dataclass
 class Seen:
-    """probe_s: the longest that a probe waited. answers: how often the ordinary client saw a status (0: no answer); late: 200s after
+    """probe_s: the longest that a probe waited. answers: how often the ordinary client saw a status (0: no answer); late: those after
     `ORDINARY_S`. ordinary_s: its longest wait. memory_mb: the most that was resident. errors: 5xx counted."""
 
     probe_s: float = 0.0
@@ -57,9 +57,9 @@ def count_5xx(port: int) -> int:
 class Watch:
     """Measures from the start of the block to its end."""
 
-    def __init__(self, port: int, management_port: int, probe_port: int, pids: list[int], ordinary: bytes = DRAWN) -> None:
+    def __init__(self, port: int, management_port: int, pids: list[int], ordinary: bytes = DRAWN) -> None:
         self.seen = Seen()
-        self._port, self._management_port, self._probe_port, self._pids, self._ordinary = port, management_port, probe_port, pids, ordinary
+        self._port, self._management_port, self._pids, self._ordinary = port, management_port, pids, ordinary
         self._over = threading.Event()
         self._threads = [threading.Thread(target=each) for each in (self._probe, self._client, self._client, self._memory)]
 
@@ -82,7 +82,7 @@ class Watch:
     def _probe(self) -> None:
         def both() -> None:
             for path in ("/healthz", "/readyz"):
-                status, seconds = ask(self._probe_port, "GET", path)
+                status, seconds = ask(self._management_port, "GET", path)
                 self.seen.probe_s = max(self.seen.probe_s, seconds)
                 self.seen.probes_failed += status != 200
 
@@ -92,7 +92,7 @@ class Watch:
         def one() -> None:
             status, seconds = ask(self._port, "POST", "/api/v1/predict", self._ordinary)
             self.seen.answers[status] += 1
-            self.seen.late += status == 200 and seconds > ORDINARY_S
+            self.seen.late += status != 429 and seconds > ORDINARY_S
             self.seen.ordinary_s = max(self.seen.ordinary_s, seconds)
 
         self._every(0.1, one)
