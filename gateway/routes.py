@@ -26,7 +26,7 @@ from pynumdraw import __version__
 OPENAPI = Path(__file__).with_name("openapi.json")
 CACHE_FOR_EVER = "public, max-age=31536000, immutable"
 Parsed = TypeVar("Parsed")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Handlers:
@@ -69,7 +69,7 @@ class Handlers:
         fields = {**answer.to_json(), "model": model, "request_id": g.request_id}
         if wants_frame:
             fields["frame"] = answer.frame.tolist()
-        return Response(_encode(fields), mimetype="application/json")
+        return Response(encode(fields), mimetype="application/json")
 
     def predict_number(self) -> Response:
         """The original demo's answer: always a digit; its confidence is "0" where `predict` would answer with no digit."""
