@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -45,7 +46,7 @@ def _fit(args: argparse.Namespace) -> int:
     with store.next_version():
         pass  # raises now, not after the training, where the store cannot be written to
     mnist = load_mnist(args.data)  # before TensorFlow is imported, so that wrong data is refused at once
-    recipe = RECIPES[args.recipe]
+    recipe = replace(RECIPES[args.recipe], **({} if args.prior is None else {"prior": args.prior}))
     _use_threads(recipe.threads)
     from trainer.fit import fit
 
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", parents=[shared, data], help="train and publish the next version")
     fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: 20 to 25 (quick)")
     fit.add_argument("--seed", type=int, default=0, help="the same seed, machine and threads give the same model (0)")
+    fit.add_argument("--prior", type=_share, help="share of digits among what people draw, 0 to 1, ends excluded (the recipe's: 0.8)")
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
     fit.set_defaults(run=_fit)
 
@@ -126,6 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--golden", type=Path, default=Path("tests/golden/drawings"), help="golden drawings (tests/golden/drawings)")
     gate.set_defaults(run=_gate)
     return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, wanted a number between 0 and 1, ends excluded")
+    return value
 
 
 class _Stopped(BaseException):

@@ -10,20 +10,21 @@ from scipy.special import expit, logsumexp
 from trainer.augment import augment
 from trainer.dataset import Digits
 from trainer.errors import TrainingError
-from trainer.metrics import nll, softmax
+from trainer.metrics import Outputs, nll, softmax
 from trainer.model import Weights
 from trainer.synthetic import SyntheticSet
 
-PRIOR = 0.5  # share of digits among drawings for which is_digit_probability is calibrated; users' share is unknown, so neither is favoured
 REJECTED = 0.02  # share of hard-warped validation digits that the threshold rejects; arbitrary: few digits are lost
 _HARD_STRENGTH = 1.4  # of the augmentation for them, 1 being that of training; arbitrary, stands for writers unlike any in training
-_MAX_CONFIDENCE, _MIN_PAIR = 0.8, 0.95  # arbitrary: one digit is doubtful, and hardly any third one comes into question
+_MAX_PROBABILITY, _MIN_PAIR = 0.8, 0.95  # arbitrary: one digit is doubtful, and hardly any third one comes into question
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What is applied to the network's outputs when the model is served."""
 
+    prior: float
+    """Share of digits among drawings at which `is_digit_probability` and `confidence` are calibrated, more than 0 and less than 1."""
     temperature: float
     """Logits are divided by it before the softmax."""
     digit_scale: float
@@ -33,31 +34,41 @@ class Calibration:
     digit_shift: float
     threshold: float
     """A drawing is accepted as a digit from this is_digit_probability on."""
-    max_confidence: float = _MAX_CONFIDENCE
+    max_probability: float = _MAX_PROBABILITY
     """A drawing is ambiguous if it is accepted, the likeliest digit has at most this probability, and …"""
     min_pair: float = _MIN_PAIR
     """… the two likeliest together have at least this one."""
-    prior: float = PRIOR
     rejected: float = REJECTED
     """Share of the hard-warped digits that the threshold was set to reject."""
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities float[N, 10] of logits float[N, 10]."""
-        return softmax(logits / self.temperature)
-
-    def is_digit(self, logits: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """is_digit_probability, float[N], of logits float[N, 10] and digit scores float[N]."""
-        return expit(_evidence(logits, scores) @ (self.digit_scale, self.energy_scale, self.digit_shift))
+    def outputs(self, logits: np.ndarray, scores: np.ndarray) -> Outputs:
+        """What the signature `serving_default` answers for logits float[N, 10] and digit scores float[N], but for `ink_version`."""
+        probabilities = softmax(logits / self.temperature)
+        is_digit = expit(_evidence(logits, scores) @ (self.digit_scale, self.energy_scale, self.digit_shift))
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        likeliest, pair = probabilities.max(axis=1), np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
+        accepted = is_digit >= self.threshold
+        return {
+            "probabilities": probabilities,
+            "is_digit_probability": is_digit,
+            "confidence": is_digit * likeliest,
+            "digit": order[:, 0],
+            "runner_up": order[:, 1],
+            "accepted": accepted,
+            "ambiguous": accepted & (likeliest <= self.max_probability) & (pair >= self.min_pair),
+        }
 
     def fields(self) -> dict[str, float]:
         """As JSON."""
         return asdict(self)
 
 
-def calibrate(weights: Weights, validation: Digits, synthetic: SyntheticSet, seed: int) -> Calibration:
+def calibrate(weights: Weights, validation: Digits, synthetic: SyntheticSet, prior: float, seed: int) -> Calibration:
     """Fit temperature, digit probability and threshold to digits and non-digits to which no weight was fitted.
 
     Each image counts twice, as it is and warped as in training, since users' handwriting varies more than MNIST's.
+    The digit probability is the logistic regression of its evidence, in which digits weigh `prior` and non-digits the rest.
+    synthetic: its non-digits must be unambiguous, or a plain 1 or 0 would be doubted for the letters of the same shape.
     Raises TrainingError where the digit score does not tell digits from non-digits.
     """
     images = np.concatenate([validation.images, synthetic.digits.images])
@@ -69,7 +80,7 @@ def calibrate(weights: Weights, validation: Digits, synthetic: SyntheticSet, see
 
     def digit_loss(coefficients: np.ndarray) -> float:
         digit, non_digit = np.logaddexp(0, -(digits @ coefficients)), np.logaddexp(0, non_digits @ coefficients)
-        return float(PRIOR * digit.mean() + (1 - PRIOR) * non_digit.mean())
+        return float(prior * digit.mean() + (1 - prior) * non_digit.mean())
 
     coefficients = minimize(digit_loss, [1.0, 1.0, 0.0], method="Nelder-Mead").x
     scale, energy_scale, shift = map(float, coefficients)
@@ -77,7 +88,7 @@ def calibrate(weights: Weights, validation: Digits, synthetic: SyntheticSet, see
         raise TrainingError(f"the digit score does not tell digits from non-digits (slope {scale:.3g}); nothing was published")
     hard_digits = weights.score(_warped(images, seed + 3, _HARD_STRENGTH))
     cut = np.quantile(_evidence(*hard_digits) @ coefficients, REJECTED)
-    return Calibration(temperature, scale, energy_scale, shift, float(expit(cut)))
+    return Calibration(prior, temperature, scale, energy_scale, shift, float(expit(cut)))
 
 
 def _evidence(logits: np.ndarray, scores: np.ndarray) -> np.ndarray:

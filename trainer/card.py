@@ -9,8 +9,11 @@ from trainer.config import Recipe
 from trainer.errors import Refused
 from trainer.evaluate import Evaluation
 from trainer.glyphs import DIGITS
-from trainer.metrics import format_mean
-from trainer.report import confusion_png, contact_sheet, reliability_png
+from trainer.metrics import ECE_BINS, format_mean
+from trainer.mixture import NON_DIGIT_SHARES
+from trainer.report import confusion_png, contact_sheet, reliability_png, risk_coverage_png
+
+_EDGES = [k / ECE_BINS for k in range(ECE_BINS + 1)]
 
 _TEXT = """\
 # Model card: {name}
@@ -49,9 +52,12 @@ finished.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
   confidence also holds for writers who are not MNIST's. `is_digit_probability` is fitted separately, to that score and that energy,
-  on the same digits and fresh non-digits, at a prior of {prior:g}; a drawing is accepted from
+  on the same digits and fresh non-digits (none of a digit's shape), at a prior of {prior:g}; a drawing is accepted from
   {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for training.
-  Ambiguous: accepted, confidence at most {max_confidence:g}, the two likeliest together at least {min_pair:g}.
+  Ambiguous: accepted, the likeliest digit's probability at most {max_probability:g}, that of the two likeliest at least {min_pair:g}.
+- `confidence` = `is_digit_probability` x the likeliest digit's probability: the probability that the drawing is a digit and that digit,
+  where {prior:.0%} of the drawings are digits. For another share, multiply the odds of `is_digit_probability` by
+  odds(that share) / odds({prior:g}). The `probabilities` of the ten digits are conditional: given that it is a digit.
 
 ## Metrics
 
@@ -61,10 +67,17 @@ finished.
 | --- | --- | --- |
 {table}
 
-ECE is over 15 bins of equal width. The row beside it says what a perfectly calibrated model with such predictions would score by
-chance at that n.
+ECE is over 15 bins of equal width. Without more words it is that of the likeliest digit's probability, given that the drawing is a digit;
+the row beside it says what a perfectly calibrated model with such predictions would score by chance at that n. The rows of `confidence`
+are of the answers that are given where some of the drawings are no digits.
 
 ![Reliability diagrams](model-card/reliability.png)
+
+`confidence` among {mixed}, at three mixes:
+
+![Reliability diagrams of confidence](model-card/confidence.png)
+
+![Risk and coverage](model-card/risk-coverage.png)
 
 ![Confusion matrix, MNIST test](model-card/confusion.png)
 
@@ -89,6 +102,11 @@ def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
     pictures = path.parent / "model-card"
     pictures.mkdir(parents=True, exist_ok=True)
     reliability_png(pictures / "reliability.png", {name: scores.reliability for name, scores in last.scores.items()})
+    titles = [f"{share:.0%} non-digits" for share in NON_DIGIT_SHARES]
+    mixtures = list(last.mixtures.values())[-1]
+    diagrams = {title: mixture.reliability(_EDGES) for title, mixture in zip(titles, mixtures, strict=True)}
+    reliability_png(pictures / "confidence.png", diagrams, "confidence")
+    risk_coverage_png(pictures / "risk-coverage.png", {t: m.risk_coverage() for t, m in zip(titles, mixtures, strict=True)})
     confusion_png(pictures / "confusion.png", "MNIST test", last.scores["MNIST test"].confusion)
     contact_sheet(pictures / "errors.png", last.errors.frames, last.errors.captions, columns=8)
     path.write_text(_page(evaluations), encoding="utf-8")
@@ -128,7 +146,8 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         prior=calibration["prior"],
         threshold=calibration["threshold"],
         rejected=calibration["rejected"],
-        max_confidence=calibration["max_confidence"],
+        max_probability=calibration["max_probability"],
+        mixed=list(last.mixtures)[-1],
         min_pair=calibration["min_pair"],
         models=f"{len(evaluations)} model(s) of recipe `{recipe.name}`, seed {seeds}, made in {seconds} s with {made['threads']} threads "
         f"and TensorFlow {made['tensorflow']}",

@@ -49,6 +49,10 @@ class Recipe:
     sam_rho: float = 0.0
     """Distance by which the weights are moved up the loss before the gradient is taken (2-norm over all that decay), as in
     sharpness-aware minimisation (Foret et al. 2021); 0: not moved."""
+    prior: float = 0.8
+    """Share of digits among what people draw, at which `is_digit_probability` and `confidence` are calibrated; more than 0, less than 1.
+    Nobody knows the users' share: 0.8 is a page that asks for digits and gets one drawing in five that is none. At 0.9 a question mark,
+    which is hard to tell from a 7, would get a confidence of 0.9."""
     validation_synthetic: int = 4_000
     """Synthetic digits, and as many non-digits, that are drawn to fit temperature and threshold; about as many as MNIST's 5,000."""
     threads: int = 2

@@ -17,10 +17,10 @@ from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings
 from trainer.export import Session, open_session
-from trainer.metrics import Metric, Scores, percent
+from trainer.metrics import Metric, Outputs, Scores, percent
+from trainer.mixture import NON_DIGIT_SHARES, Mixture
 from trainer.workers import in_processes
 
-Outputs = dict[str, np.ndarray]
 _SEED = 7_000_003  # of the drawings that are made here; arbitrary, but that of no training run
 _SYNTHETIC = 1_000  # drawings of each kind: one is 0.1 %; arbitrary
 _ROUNDS = 30  # of measuring the session time: the lowest is then the same within 4 % from run to run on a shared machine
@@ -46,6 +46,8 @@ class Evaluation:
     metrics: list[Metric]
     scores: dict[str, Scores]
     """By the name of the set of digits: "MNIST test" and, where there are any, "pen digits"."""
+    mixtures: dict[str, list[Mixture]]
+    """By the name of the digits and non-digits: the answers at each of `NON_DIGIT_SHARES`."""
     errors: ErrorSheet
     """The surest errors of each set."""
 
@@ -89,6 +91,15 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
     pens = _predicted(session, Digits(pen_drawings.frames, pen_drawings.labels)) if pen_drawings else None
     _, validation = split(load_digits(data, "train")[0])
     sets = {"MNIST test": test} | ({"pen digits": pens} if pens else {})
+    pairs = {"MNIST test and synthetic non-digits": (test, strokes.draw_many(non_digits.draw_unambiguous, _SYNTHETIC, (_SEED, 5)))}
+    if drawings and pens and len(others := _letters_and_signs(drawings)):
+        pairs["pen digits and unambiguous letters and signs"] = (pens, others)
+    prior = float(manifest["calibration"]["prior"])
+    mixed = {name: (digits, predict(session, frames)) for name, (digits, frames) in pairs.items()}
+    mixtures = {
+        name: [Mixture.of(digits.outputs, digits.digits.labels, outputs, prior, share) for share in NON_DIGIT_SHARES]
+        for name, (digits, outputs) in mixed.items()
+    }
     return Evaluation(
         version,
         manifest,
@@ -96,10 +107,12 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
             *_mnist_metrics(test),
             *_pen_metrics(pens, [str(row.get("writer", "")) for row in pen_drawings.rows] if pen_drawings else []),
             *_non_digit_metrics(session, pens, drawings),
+            *(row for name, pair in mixed.items() for row in _confidence_metrics(name, *pair, mixtures[name])),
             *_rejection_metrics(session, validation),
             *_cost_metrics(store.path(version), manifest),
         ],
         {name: each.scores for name, each in sets.items()},
+        mixtures,
         _surest_errors(list(sets.values())),
     )
 
@@ -211,6 +224,29 @@ def _non_digit_metrics(session: Session, pens: _Predicted | None, drawings: Draw
             percent(f"{name}: FPR at 95 % TPR", fpr, conditions),
             percent(f"{name}: let through", accepted, f"{conditions}, at the served threshold" if pens else conditions),
         ]
+    return rows
+
+
+def _letters_and_signs(drawings: Drawings) -> np.ndarray:
+    return np.concatenate([drawings.of(kind=kind, ambiguous=False).frames for kind in ("letter", "symbol")])
+
+
+def _confidence_metrics(name: str, digits: _Predicted, non_digits: Outputs, mixtures: Sequence[Mixture]) -> list[Metric]:
+    """What `confidence` is worth among digits and non-digits, at each mix and as served."""
+    counts = f"{name}: {digits.scores.n} and {len(non_digits['accepted'])}"
+    rows = []
+    for share, mixture in zip(NON_DIGIT_SHARES, mixtures, strict=True):
+        low, high = mixture.ece_interval()
+        mix = f"confidence, {share:.0%} non-digits"
+        interval = f"95 % interval {low:.4f} to {high:.4f} by bootstrap"
+        rows += [
+            Metric(f"{mix}: ECE", mixture.ece(), "", f"{counts}, weighted to the mix, odds shifted to it; {interval}"),
+            Metric(f"{mix}: NLL", mixture.nll(), "nats", f"{counts}; of the answers, each right or wrong"),
+            percent(f"{mix}: right from 0.99 on", mixture.accuracy_from(0.99), f"{counts}; of the answers with that confidence"),
+        ]
+    for title, outputs in (("digits", digits.outputs), ("non-digits", non_digits)):
+        sure = float((outputs["accepted"] & (outputs["confidence"] >= 0.9)).mean())
+        rows.append(percent(f"confidence as served: {title} answered with 0.9 or more", sure, counts))
     return rows
 
 

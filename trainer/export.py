@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pynumdraw import wire
+from pynumdraw import ink, wire
 from pynumdraw.wire import serving_pb2
 from trainer.calibrate import Calibration
 from trainer.errors import TrainingError
+from trainer.metrics import Outputs
 from trainer.model import Weights
 
+SIGNATURE_VERSION = 2  # of the inputs and outputs; a gateway reads one version, and refuses a model of another
 WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # arbitrary
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6
 
-Session = Callable[[np.ndarray], dict[str, np.ndarray]]
+Session = Callable[[np.ndarray], Outputs]
 
 
 class _Served(tf.Module):
@@ -36,14 +38,22 @@ class _Served(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, "images")])
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         c = self._calibration
+        images = tf.ensure_shape(images, (None, 28, 28))  # TensorFlow Serving checks no shape, and an image of another rank would end it
         logits, score = self._weights(tf.cast(images, tf.float32)[..., None])
         energy = tf.reduce_logsumexp(logits, axis=1)
         is_digit = tf.sigmoid(c.digit_scale * score + c.energy_scale * energy + c.digit_shift)
+        probabilities = tf.nn.softmax(logits / c.temperature)
+        (likeliest, second), (digit, runner_up) = (tf.unstack(pair, axis=1) for pair in tf.math.top_k(probabilities, 2))
+        accepted = is_digit >= c.threshold
         return {
-            "probabilities": tf.nn.softmax(logits / c.temperature),
-            "logits": logits,
+            "probabilities": probabilities,
             "is_digit_probability": is_digit,
-            "accepted": is_digit >= c.threshold,
+            "confidence": is_digit * likeliest,
+            "digit": tf.cast(digit, tf.int64),
+            "runner_up": tf.cast(runner_up, tf.int64),
+            "accepted": accepted,
+            "ambiguous": accepted & (likeliest <= c.max_probability) & (likeliest + second >= c.min_pair),
+            "ink_version": tf.fill(tf.shape(digit), tf.constant(ink.INK_VERSION, tf.int64)),
         }
 
     @tf.function(autograph=False, input_signature=[])
@@ -69,12 +79,9 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
         raise TrainingError("the exported model's card is not the one that it was given; nothing was published")
     logits, scores = weights.score(frames)
     for batch in (1, len(frames)):
-        outputs = session(frames[:batch])
-        for name, wanted in (
-            ("probabilities", calibration.probabilities(logits[:batch])),
-            ("is_digit_probability", calibration.is_digit(logits[:batch], scores[:batch])),
-        ):
-            difference = float(np.abs(outputs[name] - wanted).max())
+        outputs, wanted = session(frames[:batch]), calibration.outputs(logits[:batch], scores[:batch])
+        for name in ("probabilities", "is_digit_probability", "confidence"):
+            difference = float(np.abs(outputs[name] - wanted[name]).max())
             if not difference <= _TOLERANCE:
                 raise TrainingError(f"the exported model's {name} are {difference:.2g} from the trained model's; nothing was published")
 

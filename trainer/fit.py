@@ -17,7 +17,8 @@ from trainer.calibrate import Calibration, calibrate
 from trainer.config import Recipe
 from trainer.dataset import Digits, Mnist, split
 from trainer.errors import TrainingError
-from trainer.export import export
+from trainer.export import SIGNATURE_VERSION, export
+from trainer.mixture import NON_DIGIT_SHARES, PRIOR_SHIFT, Mixture
 from trainer.model import Weights
 from trainer.non_digits import side_by_side
 from trainer.report import as_text, write_report
@@ -27,6 +28,7 @@ from trainer.train import train
 CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0]  # finer where most predictions are; arbitrary
 _NON_DIGITS_PER_PAIR = 20  # one pair of MNIST's digits is added for so many non-digits; arbitrary
 _VALIDATION_SEED = 1_000_003  # of the drawings for validation, the same for every run; arbitrary, but never a training seed
+_TEST_SEED = 1_000_033  # of the non-digits beside the test digits; arbitrary, but none of the seeds before
 
 
 def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empty: bool = False, commit: str | None = None) -> int | None:
@@ -41,23 +43,26 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
     fit_part = fit_part[: recipe.fit_images]
     _log(f"drawing {recipe.synthetic_digits} digits and {recipe.non_digits} non-digits")
     synthetic = _training_set(recipe, fit_part, seed)
-    validation_synthetic = draw(recipe.validation_synthetic, recipe.validation_synthetic, (_VALIDATION_SEED,), recipe.threads)
+    fresh = recipe.validation_synthetic
+    validation_synthetic = draw(fresh, fresh, (_VALIDATION_SEED,), recipe.threads, unambiguous=True)
+    test_non_digits = draw(0, fresh, (_TEST_SEED,), recipe.threads, unambiguous=True).non_digits
     _log(f"training {recipe.name!r} on {len(fit_part)} MNIST digits; {len(validation)} are kept for validation")
     weights = train(recipe, fit_part, synthetic, seed)
-    calibration = calibrate(weights, validation, validation_synthetic, seed)
+    calibration = calibrate(weights, validation, validation_synthetic, recipe.prior, seed)
     validation_accuracy = _checked_accuracy(weights, validation, recipe)
-    probabilities = calibration.probabilities(weights.score(mnist.test.images)[0])
-    scores = metrics.score(probabilities, mnist.test.labels)
+    digits, non_digits = (calibration.outputs(*weights.score(images)) for images in (mnist.test.images, test_non_digits))
+    scores = metrics.score(digits["probabilities"], mnist.test.labels)
     made = {
         "recipe": recipe.name,
         "ink_version": ink.INK_VERSION,
+        "signature_version": SIGNATURE_VERSION,
         "threshold": calibration.threshold,
         "metrics": {**scores.fields(), "validation_accuracy": validation_accuracy},
     }
     with store.next_version() as draft:
         if only_if_empty and store.versions():
             return None
-        card = {"model": store.name, "version": draft.number, **made, **_card_fields(calibration, scores, probabilities)}
+        card = {"model": store.name, "version": draft.number, **made, **_card_fields(calibration, digits, mnist.test.labels, non_digits)}
         export(weights, calibration, card, draft.folder, validation_synthetic.digits.images[:64])
         title = f"{store.name} version {draft.number}, recipe {recipe.name}, seed {seed}, on the MNIST test split"
         write_report(draft.folder / "report", title, scores)
@@ -99,13 +104,29 @@ def _checked_accuracy(weights: Weights, validation: Digits, recipe: Recipe) -> f
     return accuracy
 
 
-def _card_fields(calibration: Calibration, scores: metrics.Scores, probabilities: np.ndarray) -> dict[str, Any]:
-    """The card's fields that the manifest lacks."""
-    counts, _ = np.histogram(probabilities.max(axis=1), CONFIDENCE_EDGES)
+def _card_fields(calibration: Calibration, digits: metrics.Outputs, labels: np.ndarray, non_digits: metrics.Outputs) -> dict[str, Any]:
+    """The card's fields that the manifest lacks, from the outputs for the test digits and for synthetic non-digits."""
+
+    def mixture(share: float) -> Mixture:
+        return Mixture.of(digits, labels, non_digits, calibration.prior, share)
+
+    counts, _ = np.histogram(digits["confidence"], CONFIDENCE_EDGES)
     return {
         "prior": calibration.prior,
-        "ambiguous": {"max_confidence": calibration.max_confidence, "min_pair": calibration.min_pair},
-        "reliability": scores.reliability,
+        "prior_shift": PRIOR_SHIFT,
+        "ambiguous": {"max_probability": calibration.max_probability, "min_pair": calibration.min_pair},
+        "reliability": mixture(1 - calibration.prior).reliability(CONFIDENCE_EDGES),
+        "mixes": [
+            {
+                "non_digit_share": share,
+                "digits": len(labels),
+                "non_digits": len(non_digits["accepted"]),
+                "ece": mixture(share).ece(),
+                "ece_interval": mixture(share).ece_interval(),
+                "nll": mixture(share).nll(),
+            }
+            for share in NON_DIGIT_SHARES
+        ],
         "confidence_histogram": {"edges": CONFIDENCE_EDGES, "counts": counts.tolist()},
     }
 

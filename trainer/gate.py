@@ -14,14 +14,17 @@ from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings, load_golden
 from trainer.errors import Refused
-from trainer.evaluate import Outputs, latency_ms, predict, size_mb
-from trainer.export import open_session
-from trainer.metrics import Metric
+from trainer.evaluate import latency_ms, predict, size_mb
+from trainer.export import SIGNATURE_VERSION, open_session
+from trainer.metrics import Metric, Outputs
+from trainer.mixture import NON_DIGIT_SHARES, Mixture
 
 # What a candidate may be worse by.
 _ERRORS_PERCENT = 0.2  # on 5,000 images the accuracy of one recipe varies by about 0.1 % from seed to seed
 _DIGIT_ACCURACY_PERCENT = 1.0  # five of a digit's 500 images; arbitrary
 _ECE = 0.004  # arbitrary; the model card's ECE is 0.0012
+_JOINT_ECE = 0.01  # of `confidence` among digits and non-digits; its 95 % interval on so many drawings is about as wide
+_JOINT_NLL = 0.03  # nats; arbitrary
 _REJECTED_PERCENT = 0.5  # arbitrary
 _LET_THROUGH_PERCENT = 3.0  # arbitrary; of 1,000 non-digits, a standard deviation is at most 1.6 %
 
@@ -53,16 +56,22 @@ def gate(store: ModelStore, candidate: int, baseline: int, data: Path, golden: P
     if not len(cases):
         raise Refused(f"{golden}: wanted golden drawings (<case>.json that expects a digit or not_a_digit), found none")
     _, validation = split(load_digits(data, "train")[0])
-    others = strokes.draw_many(non_digits.draw_non_digit, 1_000, (_SEED,))
+    frames = strokes.draw_many(non_digits.draw_unambiguous, 1_000, (_SEED,))
     versions = (baseline, candidate)
     for version in versions:
         store.verify(version)
+    manifests = [store.manifest(version) for version in versions]
+    for version, manifest in zip(versions, manifests, strict=True):
+        if (found := manifest.get("signature_version")) != SIGNATURE_VERSION:
+            raise Refused(f"version {version} has signature version {found}, wanted {SIGNATURE_VERSION}, which this code compares")
     sessions = [open_session(store.path(version), threads=1)[0] for version in versions]
-    accepted = [float(predict(session, others)["accepted"].mean()) for session in sessions]
+    digits = [predict(session, validation.images) for session in sessions]
+    others = [predict(session, frames) for session in sessions]
     return [
-        check_ink(store.manifest(candidate).get("ink_version")),
-        *check_validation([predict(session, validation.images) for session in sessions], validation),
-        _at_most("non-digits let through", "%", [100 * share for share in accepted], _LET_THROUGH_PERCENT),
+        check_ink(manifests[1].get("ink_version")),
+        *check_validation(digits, validation),
+        _at_most("non-digits let through", "%", [100 * float(each["accepted"].mean()) for each in others], _LET_THROUGH_PERCENT),
+        *check_confidence(digits, validation, others, [float(manifest["calibration"]["prior"]) for manifest in manifests]),
         check_golden([predict(session, cases.frames) for session in sessions], cases),
         check_cost(*(store.path(version) for version in versions)),
     ]
@@ -89,6 +98,19 @@ def check_validation(outputs: list[Outputs], validation: Digits) -> list[Check]:
         _at_most("ECE", "", eces, _ECE),
         _at_most("digits rejected", "%", rejected, _REJECTED_PERCENT),
     ]
+
+
+def check_confidence(digits: list[Outputs], validation: Digits, non_digits: list[Outputs], priors: list[float]) -> list[Check]:
+    """Of `confidence` among digits and non-digits, at several mixes of them. Each list has the baseline's and the candidate's."""
+    checks = []
+    for share in NON_DIGIT_SHARES:
+        mixtures = [Mixture.of(*pair, share) for pair in zip(digits, [validation.labels] * 2, non_digits, priors, strict=True)]
+        name = f"confidence with {share:.0%} non-digits"
+        checks += [
+            _at_most(f"{name}, ECE", "", [mixture.ece() for mixture in mixtures], _JOINT_ECE),
+            _at_most(f"{name}, NLL", "nats", [mixture.nll() for mixture in mixtures], _JOINT_NLL),
+        ]
+    return checks
 
 
 def check_golden(outputs: list[Outputs], cases: Drawings) -> Check:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+Outputs = dict[str, np.ndarray]
+"""What a model answers for N frames: outputs by name, as the signature `serving_default` has them; each leads with N."""
+
 ECE_BINS = 15  # as in Guo et al. 2017
 _DECIMALS = {"%": 2, "nats": 4, "": 4, "ms": 2, "MB": 2, "times": 2, "parameters": 0}
 """For each unit that a metric may have; "" is that of probabilities and of differences of them."""

@@ -14,6 +14,13 @@ from trainer.glyphs import FIGURES, LETTERS, LOOKALIKES
 from trainer.strokes import Strokes, any_digit, curve, draw_digit, random_slant, to_frame, write, write_glyph
 
 
+def draw_unambiguous(rng: np.random.Generator) -> Strokes | np.ndarray:
+    """A non-digit of any kind but those that have a digit's shape."""
+    while (kind := rng.choice(len(KINDS), p=_PROBABILITIES)) == _LOOKALIKE:
+        pass
+    return KINDS[kind][1](rng)
+
+
 def draw_non_digit(rng: np.random.Generator) -> Strokes | np.ndarray:
     """One drawing that shows no digit, as strokes or as a frame."""
     kind = rng.choice(len(KINDS), p=_PROBABILITIES)
@@ -210,6 +217,7 @@ KINDS = (
     (0.03, blob),
     (0.05, texture),
 )
+_LOOKALIKE = [draw for _, draw in KINDS].index(lookalike)
 _PROBABILITIES = np.array([weight for weight, _ in KINDS]) / sum(weight for weight, _ in KINDS)
 
 

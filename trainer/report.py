@@ -33,7 +33,7 @@ def as_text(title: str, scores: Scores) -> str:
         "",
         "errors by true digit  " + "  ".join(f"{digit}: {count}" for digit, count in enumerate(scores.errors_by_digit)),
         "",
-        "confidence      count   mean confidence   accuracy",
+        "probability     count  mean probability   accuracy",
         *(
             f"{row['low']:.2f} to {row['high']:.2f}  {row['count']:6d}   {row['confidence']:15.4f}   {row['accuracy']:8.4f}"
             for row in scores.reliability
@@ -47,8 +47,8 @@ def as_text(title: str, scores: Scores) -> str:
     return "\n".join(lines) + "\n"
 
 
-def reliability_png(path: Path, diagrams: Mapping[str, Reliability]) -> None:
-    """Accuracy against confidence for each title; the number of predictions is written at each point."""
+def reliability_png(path: Path, diagrams: Mapping[str, Reliability], quantity: str = "probability of the likeliest digit") -> None:
+    """Accuracy against `quantity` for each title; the number of predictions is written at each point."""
     figure, axes = plt.subplots(1, len(diagrams), figsize=(5 * len(diagrams), 5), squeeze=False)
     for axis, (title, rows) in zip(axes[0], diagrams.items(), strict=True):
         filled = [row for row in rows if row["count"]]
@@ -56,7 +56,17 @@ def reliability_png(path: Path, diagrams: Mapping[str, Reliability]) -> None:
         axis.plot([row["confidence"] for row in filled], [row["accuracy"] for row in filled], marker="o", color="tab:blue")
         for row in filled:
             axis.annotate(f"{row['count']}", (row["confidence"], row["accuracy"]), fontsize=7, xytext=(4, -9), textcoords="offset points")
-        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title=title)
+        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel=quantity, ylabel="accuracy", title=title)
+    _save(figure, path)
+
+
+def risk_coverage_png(path: Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Risk, the share of wrong answers, against coverage, the share of drawings answered: a curve for each title."""
+    figure, axis = plt.subplots(figsize=(6, 4.5))
+    for title, (coverage, risk) in curves.items():
+        axis.plot(coverage, risk, label=title)
+    axis.set(xlim=(0, 1), ylim=(0, None), xlabel="coverage: share of drawings answered, the surest first", ylabel="risk: share wrong")
+    axis.legend(fontsize=8)
     _save(figure, path)
 
 

@@ -24,17 +24,28 @@ class SyntheticSet:
     """uint8[N, 28, 28]."""
 
 
-def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int) -> SyntheticSet:
-    """A set of so many digits, each class equally often, and so many non-digits. The same seed gives the same set."""
+def draw(digits: int, non_digits: int, seed: tuple[int, ...], processes: int, *, unambiguous: bool = False) -> SyntheticSet:
+    """A set of so many digits, each class equally often, and so many non-digits. The same seed gives the same set.
+
+    unambiguous: no non-digit is of a kind that has a digit's shape.
+    """
     sizes = [min(_CHUNK, total - start) for total in (digits, non_digits) for start in range(0, total, _CHUNK)]
     first_non_digit = -(-digits // _CHUNK)
-    parts = in_processes(_draw_chunk, [(k < first_non_digit, size, (*seed, k)) for k, size in enumerate(sizes)], processes)
-    labels = np.concatenate([np.arange(size) % CLASSES for size in sizes[:first_non_digit]]).astype(np.uint8)
-    return SyntheticSet(Digits(np.concatenate(parts[:first_non_digit]), labels), np.concatenate(parts[first_non_digit:]))
+    kinds = ["digits" if k < first_non_digit else "unambiguous non-digits" if unambiguous else "non-digits" for k in range(len(sizes))]
+    parts = in_processes(
+        _draw_chunk, [(kind, size, (*seed, k)) for k, (kind, size) in enumerate(zip(kinds, sizes, strict=True))], processes
+    )
+    labels = [np.arange(size) % CLASSES for size in sizes[:first_non_digit]]
+    none = np.zeros((0, 28, 28), np.uint8)
+    digit_frames, non_digit_frames = (np.concatenate([none, *some]) for some in (parts[:first_non_digit], parts[first_non_digit:]))
+    return SyntheticSet(Digits(digit_frames, np.concatenate([[], *labels]).astype(np.uint8)), non_digit_frames)
 
 
-def _draw_chunk(digits: bool, size: int, seed: tuple[int, ...]) -> np.ndarray:
-    if not digits:
-        return strokes.draw_many(non_digits.draw_non_digit, size, seed)
+def _draw_chunk(kind: str, size: int, seed: tuple[int, ...]) -> np.ndarray:
     next_digit = cycle(range(CLASSES))
-    return strokes.draw_many(lambda rng: strokes.draw_digit(next(next_digit), rng), size, seed)
+    draw_one = {
+        "digits": lambda rng: strokes.draw_digit(next(next_digit), rng),
+        "non-digits": non_digits.draw_non_digit,
+        "unambiguous non-digits": non_digits.draw_unambiguous,
+    }[kind]
+    return strokes.draw_many(draw_one, size, seed)

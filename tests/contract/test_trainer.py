@@ -22,7 +22,7 @@ from tests.stack import wait_until
 from trainer import non_digits, strokes
 from trainer.calibrate import Calibration
 from trainer.config import TINY
-from trainer.export import WARMUP_BATCHES, export, open_session
+from trainer.export import SIGNATURE_VERSION, WARMUP_BATCHES, export, open_session
 from trainer.model import Network, Weights
 
 ROOT = Path(__file__).parents[2]
@@ -91,17 +91,34 @@ def test_both_signatures_answer_in_a_session(store, drawn):
     answer = run_session(drawn[0])
     assert {name: (array.dtype.name, array.shape) for name, array in answer.items()} == {
         "probabilities": ("float32", (200, 10)),
-        "logits": ("float32", (200, 10)),
         "is_digit_probability": ("float32", (200,)),
+        "confidence": ("float32", (200,)),
+        "digit": ("int64", (200,)),
+        "runner_up": ("int64", (200,)),
         "accepted": ("bool", (200,)),
+        "ambiguous": ("bool", (200,)),
+        "ink_version": ("int64", (200,)),
     }
+    assert {name: len(array) for name, array in run_session(np.zeros((0, 28, 28), np.uint8)).items()} == dict.fromkeys(answer, 0)
     np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(answer["accepted"], answer["is_digit_probability"] >= np.float32(card["threshold"]))
-    np.testing.assert_array_equal(answer["probabilities"].argmax(axis=1), answer["logits"].argmax(axis=1))
+    order = np.argsort(-answer["probabilities"], axis=1, kind="stable")
+    np.testing.assert_array_equal(answer["digit"], order[:, 0])
+    np.testing.assert_array_equal(answer["runner_up"], order[:, 1])
+    likeliest = answer["probabilities"].max(axis=1)
+    np.testing.assert_allclose(answer["confidence"], answer["is_digit_probability"] * likeliest, rtol=1e-6)
+    pair = np.sort(answer["probabilities"], axis=1)[:, -2:].sum(axis=1)
+    rule = card["ambiguous"]
+    ambiguous = answer["accepted"] & (likeliest <= np.float32(rule["max_probability"])) & (pair >= np.float32(rule["min_pair"]))
+    np.testing.assert_array_equal(answer["ambiguous"], ambiguous)
+    assert (answer["ink_version"] == ink.INK_VERSION).all()
     assert (card["model"], card["version"], card["ink_version"]) == ("digits", 2, ink.INK_VERSION)
+    assert (card["signature_version"], card["prior"]) == (SIGNATURE_VERSION, 0.8)
+    assert [mix["non_digit_share"] for mix in card["mixes"]] == [0.05, 0.2, 0.5]
     assert sum(card["confidence_histogram"]["counts"]) == card["metrics"]["n"] == 10_000
     assert len(card["confidence_histogram"]["edges"]) == len(card["confidence_histogram"]["counts"]) + 1
-    assert sum(row["count"] for row in card["reliability"]) == 10_000
+    answered = sum(row["count"] for row in card["reliability"])
+    assert 9_000 < answered <= 10_000 + card["mixes"][0]["non_digits"], "the digits and the non-digits that were answered"
 
 
 def test_one_image_alone_gets_the_answer_it_gets_among_others(store, drawn):
@@ -259,12 +276,19 @@ def test_the_gate_says_yes_to_an_equal_candidate_and_no_with_reasons_to_a_worse_
     assert same.stdout.splitlines()[-1] == "yes: version 2 may replace version 1"
     frames = strokes.draw_many(non_digits.letter, 8, (1,))
     with store.next_version() as draft:
-        export(_untrained(), Calibration(1.0, 1.0, 0.0, 0.0, 0.5), {"model": "digits", "version": draft.number}, draft.folder, frames)
-        draft.publish({"ink_version": ink.INK_VERSION})
+        boastful = Calibration(0.8, temperature=0.001, digit_scale=1.0, energy_scale=0.0, digit_shift=5.0, threshold=0.5)
+        export(_untrained(), boastful, {"model": "digits", "version": draft.number}, draft.folder, frames)
+        draft.publish({"ink_version": ink.INK_VERSION, "signature_version": SIGNATURE_VERSION, "calibration": {"prior": 0.8}})
     worse = run("gate", "--store", copy, "--data", DATA, "--candidate", 3, "--baseline", 1)
     assert worse.returncode == 1
     assert worse.stdout.splitlines()[-1] == "no: version 3 may not replace version 1"
-    for reason in ("FAIL  errors: ", "FAIL  each digit: ", "FAIL  golden drawings: ", "pass  ink: "):
+    for reason in (
+        "FAIL  errors: ",
+        "FAIL  each digit: ",
+        "FAIL  golden drawings: ",
+        "pass  ink: ",
+        "FAIL  confidence with 20% non-digits, NLL: ",
+    ):
         assert reason in worse.stdout
 
 
@@ -309,13 +333,21 @@ def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root
     done = run("evaluate", "--store", root, "--data", DATA, "--version", 1, 2, "--drawings", drawings, "--card", card)
     assert done.returncode == 0, done.stderr
     rows = dict(line.split("  ", 1) for line in done.stdout.splitlines())
-    for name in ("MNIST accuracy", "MNIST ECE", "pen digits: accuracy", "letters: AUROC", "Omniglot: let through", "noise rejected"):
+    for name in (
+        "MNIST accuracy",
+        "MNIST ECE",
+        "pen digits: accuracy",
+        "letters: AUROC",
+        "Omniglot: let through",
+        "noise rejected",
+        "confidence, 20% non-digits: ECE",
+    ):
         assert name in rows
     assert "not measured" not in rows["pen digits: accuracy"]
     assert "±" in rows["MNIST accuracy"]
     page = card.read_text()
     assert "2 model(s) of recipe `tiny`, seed 3, 3" in page
-    for name in ("reliability.png", "confusion.png", "errors.png"):
+    for name in ("reliability.png", "confidence.png", "risk-coverage.png", "confusion.png", "errors.png"):
         assert f"model-card/{name}" in page
         assert (card.parent / "model-card" / name).read_bytes().startswith(b"\x89PNG")
 

@@ -15,6 +15,7 @@ from trainer.config import RECIPES, TINY
 from trainer.dataset import Digits
 from trainer.errors import TrainingError
 from trainer.metrics import auroc, nll, softmax
+from trainer.mixture import Mixture
 from trainer.model import Network, Weights
 from trainer.optimizer import Optimizer, orthogonal
 from trainer.synthetic import SyntheticSet
@@ -169,8 +170,10 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 @given(st.floats(0.05, 20), st.integers(0, 1000))
 def test_temperature_keeps_the_likeliest_digit(temperature, seed):
     logits = np.random.default_rng(seed).normal(0, 5, (20, 10))
-    calibration = Calibration(temperature, 1.0, 0.0, 0.0, 0.5)
-    np.testing.assert_array_equal(calibration.probabilities(logits).argmax(axis=1), logits.argmax(axis=1))
+    calibration = Calibration(0.8, temperature, 1.0, 0.0, 0.0, 0.5)
+    outputs = calibration.outputs(logits, np.zeros(20))
+    np.testing.assert_array_equal(outputs["probabilities"].argmax(axis=1), logits.argmax(axis=1))
+    np.testing.assert_array_equal(outputs["digit"], logits.argmax(axis=1))
 
 
 _NO_WEIGHTS = ([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float32))  # of models whose numbers are made up
@@ -196,11 +199,12 @@ def overconfident() -> Weights:
 
 def test_calibration_lowers_the_confidence_of_an_overconfident_model_and_its_threshold_rejects_few_digits(synthetic, overconfident):
     black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
-    calibration = calibrate(overconfident, synthetic.digits, black, seed=0)
+    calibration = calibrate(overconfident, synthetic.digits, black, 0.8, seed=0)
     logits, scores = overconfident.score(synthetic.digits.images)
     assert calibration.temperature > 1.2
-    assert nll(calibration.probabilities(logits), synthetic.digits.labels) < nll(softmax(logits), synthetic.digits.labels)
-    assert (calibration.is_digit(logits, scores) < calibration.threshold).mean() < 0.05
+    outputs = calibration.outputs(logits, scores)
+    assert nll(outputs["probabilities"], synthetic.digits.labels) < nll(softmax(logits), synthetic.digits.labels)
+    assert (~outputs["accepted"]).mean() < 0.05
     assert 0 < calibration.threshold < 1
 
 
@@ -217,13 +221,29 @@ class _Flat(_Overconfident):
 def test_the_free_energy_of_the_logits_improves_the_digit_probability(synthetic):
     black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
     model = _Flat(*_NO_WEIGHTS)
-    calibration = calibrate(model, synthetic.digits, black, seed=0)
+    calibration = calibrate(model, synthetic.digits, black, 0.8, seed=0)
     digits, others = (model.score(images) for images in (synthetic.digits.images, black.non_digits))
     assert calibration.energy_scale > 0
-    assert auroc(calibration.is_digit(*digits), calibration.is_digit(*others)) > auroc(digits[1], others[1]) + 0.05
+    assert auroc(*(calibration.outputs(*each)["is_digit_probability"] for each in (digits, others))) > auroc(digits[1], others[1]) + 0.05
 
 
 def test_a_score_that_does_not_tell_digits_from_non_digits_is_refused(synthetic, overconfident):
     backwards = SyntheticSet(Digits(np.full_like(synthetic.digits.images, 255), synthetic.digits.labels), synthetic.digits.images)
     with pytest.raises(TrainingError, match="does not tell digits from non-digits"):
-        calibrate(overconfident, backwards.digits, backwards, seed=0)
+        calibrate(overconfident, backwards.digits, backwards, 0.8, seed=0)
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.8, 0.95])
+def test_confidence_is_calibrated_among_digits_and_non_digits_at_the_prior(synthetic, overconfident, prior):
+    """The made-up model doubts some digits and non-digits alike, so that every confidence occurs."""
+    black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
+    calibration = calibrate(overconfident, synthetic.digits, black, prior, seed=0)
+    digits, others = (
+        calibration.outputs(*overconfident.score(np.tile(images, (20, 1, 1)))) for images in (synthetic.digits.images, black.non_digits)
+    )
+    labels = np.arange(len(digits["digit"])) % 10
+    for share in (0.05, 0.2, 0.5):
+        mixture = Mixture.of(digits, labels, others, prior, share)
+        assert np.average(mixture.confidence, weights=mixture.weight) == pytest.approx(
+            np.average(mixture.right, weights=mixture.weight), abs=0.03
+        )
