@@ -18,7 +18,8 @@ from greenlet import getcurrent, greenlet
 
 from gateway.admission import SlowLane
 from gateway.errors import ClientLeft
-from gateway.serving import Card, Prediction, ServedVersion, ServingClient
+from gateway.reply import Prediction
+from gateway.serving import ServedVersion, ServingClient
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Result = TypeVar("Result")
@@ -48,8 +49,8 @@ class Waiting:
         """uint8[N, 28, 28], 0 paper, 255 ink → N predictions of one version. Raises GatewayError."""
         return wait(self._client.predict(images))
 
-    def card(self, version: int | None) -> Card:
-        """The card of a version, of the one that answers now for None. Raises GatewayError."""
+    def card(self, version: int | None) -> dict[str, Any]:
+        """The fields of a version's card, of the one that answers now for None. Raises GatewayError."""
         return wait(self._client.card(version))
 
     def versions(self) -> list[ServedVersion]:

@@ -1,7 +1,7 @@
 """A drawing to an answer: what the gateway does, without HTTP (routes.py does that) and without gRPC (serving.py does that).
 
 A drawing with too little ink is answered without the model. Any other drawing becomes a frame (`pynumdraw.ink`), the model predicts
-for that frame, and the prediction and the thresholds of the model's card decide what the answer says.
+for that frame, and its prediction says what the answer is: every rule is the model's own.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gateway.drawing import Drawing
-from gateway.serving import Prediction, Predictor
+from gateway.reply import Prediction
+from gateway.serving import Predictor
 
 DECIMALS = 6  # of the probabilities in an answer; arbitrary, float32 near 1 has seven
 
@@ -72,7 +73,7 @@ def recognise_always(drawing: Drawing, predictor: Predictor, run_slow: Run = run
     problem, frame = _inspect(drawing, run_slow)
     (prediction,) = predictor.predict(frame[None])  # (1, 28, 28)
     answer = answer_from_prediction(prediction, frame) if problem is None else replace(no_ink_answer(problem), version=prediction.version)
-    return int(np.argmax(prediction.probabilities)), answer
+    return prediction.digit, answer
 
 
 def _inspect(drawing: Drawing, run_slow: Run) -> tuple[str | None, np.ndarray]:
@@ -101,19 +102,15 @@ def no_ink_answer(problem: str) -> Answer:
 
 def answer_from_prediction(prediction: Prediction, frame: np.ndarray) -> Answer:
     """The answer that a prediction gives: a digit, a digit that may be another one (ambiguous), or no digit."""
-    probabilities, card = prediction.probabilities, prediction.card
-    first, second = sorted(range(10), key=probabilities.__getitem__, reverse=True)[:2]
-    confidence = round(probabilities[first], DECIMALS)
-    is_digit = prediction.accepted
-    is_ambiguous = confidence <= card.max_confidence and probabilities[first] + probabilities[second] >= card.min_pair
+    digit, is_digit, is_ambiguous = prediction.digit, prediction.accepted, prediction.accepted and prediction.ambiguous
     return Answer(
-        digit=first if is_digit else None,
+        digit=digit if is_digit else None,
         is_digit=is_digit,
         is_digit_probability=round(prediction.is_digit_probability, DECIMALS),
-        confidence=confidence if is_digit else None,
-        probabilities=[round(probability, DECIMALS) for probability in probabilities],
-        reason="not_a_digit" if not is_digit else "ambiguous" if is_ambiguous else None,
-        candidates=[] if not is_digit else [first, second] if is_ambiguous else [first],
+        confidence=round(prediction.confidence, DECIMALS) if is_digit else None,
+        probabilities=[round(probability, DECIMALS) for probability in prediction.probabilities],
+        reason="ambiguous" if is_ambiguous else None if is_digit else "not_a_digit",
+        candidates=[digit, prediction.runner_up] if is_ambiguous else [digit] if is_digit else [],
         version=prediction.version,
         frame=frame,
     )

@@ -91,8 +91,8 @@ class Handlers:
     def card(self) -> Response:
         """The model card of a version."""
         card = self._predictor.card(version_from_query())
-        g.version = card.version
-        return jsonify(card.raw)
+        g.version = card["version"]
+        return jsonify(card)
 
     def openapi(self) -> Response:
         """The description of this API."""

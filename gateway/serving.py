@@ -23,44 +23,20 @@ import grpc.aio
 import numpy as np
 
 from gateway.batching import Batcher
+from gateway.card import parse_card
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
+from gateway.reply import Prediction, parse_predictions, parse_text
 from gateway.settings import Settings
-from pynumdraw.ink import INK_VERSION
-from pynumdraw.wire import GET_MODEL_STATUS, PREDICT, from_tensor, model_spec, serving_pb2, tensor_pb2, to_tensor
+from pynumdraw.wire import GET_MODEL_STATUS, PREDICT, model_spec, serving_pb2, to_tensor
 
 STATUS_TIMEOUT_S = 1.0  # for an address to report its versions; arbitrary, one that is alive reports within milliseconds
 STATUS_CACHE_S = 1.0  # a report is reused for that long, however many pages ask; arbitrary
 RECONNECT_INTERVAL_S = 1.0  # least time between two new channels; arbitrary, bounds the work while no server is there
 CARD_RETRY_S = 0.005  # between two tries to reach an address that has the version; arbitrary, a few round trips
-SUM_TOLERANCE = 1e-3  # of the sum of ten float32 probabilities; arbitrary, far above rounding
-ROUNDING = 4e-7  # of a float32 near 1: a few units in the last place
-CARD_DEPTH = 32  # of the arrays and objects in a card; arbitrary, ours has four
 MAX_ATTEMPTS = 5  # of a prediction; gRPC allows no more
 
 _log = logging.getLogger("gateway.serving")
 Reply = TypeVar("Reply")
-
-
-@dataclass(frozen=True)
-class Card:
-    """The model card of a version. max_confidence, min_pair: of an ambiguous answer. raw: the whole card as the trainer wrote it."""
-
-    version: int
-    ink_version: int
-    max_confidence: float
-    min_pair: float
-    raw: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A version's prediction for one image. probabilities: 10, calibrated, given that it is a digit. accepted: it is taken for a digit."""
-
-    probabilities: list[float]
-    is_digit_probability: float
-    accepted: bool
-    version: int
-    card: Card
 
 
 @dataclass(frozen=True)
@@ -82,8 +58,8 @@ class Predictor(Protocol):
     def predict(self, images: np.ndarray) -> list[Prediction]:
         """uint8[N, 28, 28], 0 paper, 255 ink → N predictions of one version. Raises GatewayError."""
 
-    def card(self, version: int | None) -> Card:
-        """The card of a version; of a version that is served now for None. Raises GatewayError."""
+    def card(self, version: int | None) -> dict[str, Any]:
+        """The fields of a version's card; of a version that is served now for None. Raises GatewayError."""
 
     def versions(self) -> list[ServedVersion]:
         """The versions that every address reports. Raises nothing: an unreachable address is a row of its own."""
@@ -98,7 +74,6 @@ class ServingClient:
         self._name = settings.model_name
         self._timeout_s = settings.predict_timeout_s
         self._free = settings.max_in_flight  # drawings that may still come
-        self._cards: dict[int, Card] = {}
         self._report: tuple[float, list[ServedVersion]] = (-math.inf, [])
         self._shared: dict[Any, asyncio.Future[Any]] = {}  # calls that are out, by what they ask for
         self._lookup: asyncio.Future[Any] | None = None
@@ -134,31 +109,29 @@ class ServingClient:
 
     async def _predict(self, images: np.ndarray, deadline: float) -> list[Prediction | BadModelReply]:
         """One call: uint8[N, 28, 28] → for each image its prediction, or what is wrong with it. Raises GatewayError."""
-        request = serving_pb2.PredictRequest(model_spec=model_spec(self._name), output_filter=_OUTPUTS)
+        request = serving_pb2.PredictRequest(model_spec=model_spec(self._name))  # without a filter, so that any signature gives a reply
         request.inputs["images"].CopyFrom(to_tensor(images))
-        while True:
-            reply = await self._call_translated(request, deadline)
-            card = await self._usable_card(reply.model_spec.version.value, deadline)
-            if card is not None:
-                return _predictions(reply, len(images), card)
+        return parse_predictions(await self._call_translated(request, deadline), self._name, len(images))
 
-    async def card(self, version: int | None) -> Card:
-        """The card of a version; of a version that is served now for None. Raises GatewayError."""
-        cached = None if version is None else self._cards.get(version)
-        return cached if cached is not None else await self._share(("card", version), lambda: self._read_card(version))
+    async def card(self, version: int | None) -> dict[str, Any]:
+        """The fields of a version's card; of a version that is served now for None. Raises GatewayError."""
+        return await self._share(("card", version), lambda: self._read_card(version))
 
-    async def _read_card(self, version: int | None) -> Card:
+    async def _read_card(self, version: int | None) -> dict[str, Any]:
+        """During a rollout only some addresses have a version, and the next one is asked each time, so try until the deadline."""
         deadline = time.monotonic() + self._timeout_s
-        if version is None:
-            request = serving_pb2.PredictRequest(model_spec=model_spec(self._name, signature_name="card"))
-            card = _parse_card(await self._call_translated(request, deadline))
-            return self._cards.setdefault(card.version, card)
-        found = None
-        if any(row.version == version and row.state == "AVAILABLE" for row in await self.versions()):
-            found = await self._fetch_card(version, deadline)
-        if found is None:
-            raise VersionNotServed(f"version: found {version}, which no model server has now")
-        return found
+        is_served = version is None or any(row.version == version and row.state == "AVAILABLE" for row in await self.versions())
+        request = serving_pb2.PredictRequest(model_spec=model_spec(self._name, version, "card"))
+        while is_served and deadline > time.monotonic():
+            try:
+                reply = await self._send(request, deadline)
+            except grpc.RpcError as exc:
+                if version is None or exc.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise translate(exc) from exc
+                await asyncio.sleep(CARD_RETRY_S)
+            else:
+                return parse_card(parse_text(reply, "card"), reply.model_spec.version.value)
+        raise VersionNotServed(f"version: found {version}, which no model server has now")
 
     async def versions(self) -> list[ServedVersion]:
         """The versions that every address of the serving name reports, at most `STATUS_CACHE_S` old."""
@@ -237,38 +210,6 @@ class ServingClient:
             self._connect()
         return True
 
-    async def _usable_card(self, version: int, deadline: float) -> Card | None:
-        """The card of the version that replied; None where it is no longer served. Raises BadModelReply for a misfit."""
-        if version < 1:
-            raise BadModelReply("the model's reply was refused: it names no version")
-        card = self._cards.get(version)
-        if card is None:
-            now = time.monotonic()
-            card = await self._fetch_card(version, now + (deadline - now) / 2)
-        if card is not None and card.ink_version != INK_VERSION:
-            raise BadModelReply(
-                f"model {self._name} version {version} was made for ink version {card.ink_version}, this gateway draws {INK_VERSION}"
-            )
-        return card
-
-    async def _fetch_card(self, version: int, deadline: float) -> Card | None:
-        """Fetch the card of a version; None where no address has it. During a rollout only some do, so try until the deadline."""
-        request = serving_pb2.PredictRequest(model_spec=model_spec(self._name, version, "card"))
-        while deadline > time.monotonic():
-            try:
-                card = _parse_card(await self._send(request, deadline))
-            except grpc.RpcError as exc:
-                if exc.code() is not grpc.StatusCode.NOT_FOUND:
-                    raise translate(exc) from exc
-                await asyncio.sleep(CARD_RETRY_S)
-            else:
-                _log.info("fetched the card of model %s version %d", self._name, version)
-                return self._cards.setdefault(version, card)
-        return None
-
-
-_OUTPUTS = ("probabilities", "is_digit_probability", "accepted")
-
 
 def _channel_options(settings: Settings) -> list[tuple[str, Any]]:
     """gRPC's options for the channel. Where no reason is given, the value is arbitrary."""
@@ -305,72 +246,6 @@ def translate(exc: grpc.RpcError) -> GatewayError:
     """The GatewayError for a failed call. Its detail, for the log, is the server's message."""
     error, message = _STATUS_ERRORS.get(exc.code(), _OTHER_ERROR)
     return error(message, detail=f"{exc.code().name}: {exc.details()}")
-
-
-def _predictions(reply: serving_pb2.PredictResponse, count: int, card: Card) -> list[Prediction | BadModelReply]:
-    """The predictions in a reply, each number checked: a broken reply must never become a digit.
-
-    What is wrong with one image stands in its place; raises BadModelReply for what is wrong with all.
-    """
-    rows = _output(reply, "probabilities", tensor_pb2.DT_FLOAT, (count, 10))
-    digit_probabilities = _output(reply, "is_digit_probability", tensor_pb2.DT_FLOAT, (count,))
-    accepted = _output(reply, "accepted", tensor_pb2.DT_BOOL, (count,))
-    return [_prediction(rows[10 * k : 10 * k + 10], digit_probabilities[k], accepted[k], card) for k in range(count)]
-
-
-def _prediction(row: list[float], digit_probability: float, accepted: bool, card: Card) -> Prediction | BadModelReply:
-    if not (min(row) >= 0 and abs(sum(row) - 1) <= SUM_TOLERANCE and max(row) <= 1 + ROUNDING):  # NaN fails each comparison
-        return BadModelReply("the model's reply was refused: probabilities are not from 0 to 1 with a sum of 1", detail=f"{row}")
-    if not 0 <= digit_probability <= 1 + ROUNDING:
-        return BadModelReply("the model's reply was refused: is_digit_probability is not from 0 to 1", detail=f"{digit_probability}")
-    return Prediction(row, digit_probability, accepted, card.version, card)
-
-
-_VALUES = {tensor_pb2.DT_FLOAT: "float_val", tensor_pb2.DT_BOOL: "bool_val"}
-
-
-def _output(reply: serving_pb2.PredictResponse, name: str, dtype: Any, shape: tuple[int, ...]) -> list[Any]:
-    """An output's values in one row, of the type and shape wanted; both are checked before a value is read. Raises BadModelReply."""
-    if name not in reply.outputs:
-        raise BadModelReply(f"the model's reply was refused: it has no output {name}", detail=f"outputs {sorted(reply.outputs)}")
-    tensor = reply.outputs[name]
-    found = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.dtype != dtype or found != shape or tensor.tensor_shape.unknown_rank:
-        wanted = f"{tensor_pb2.DataType.Name(dtype)}{list(shape)}"
-        raise BadModelReply(f"the model's reply was refused: {name} is {_type_name(tensor.dtype)}{list(found)}, wanted {wanted}")
-    values = list(getattr(tensor, _VALUES[dtype]))  # as TensorFlow Serving replies; much faster than by way of an array
-    if len(values) == math.prod(shape) and not tensor.tensor_content:
-        return values
-    try:
-        return from_tensor(tensor).ravel().tolist()
-    except (ValueError, TypeError) as exc:
-        raise BadModelReply(f"the model's reply was refused: {name} cannot be read", detail=str(exc)) from exc
-
-
-def _type_name(number: int) -> str:
-    return tensor_pb2.DataType.Name(number) if number in tensor_pb2.DataType.values() else f"type {number}"
-
-
-def _parse_card(reply: serving_pb2.PredictResponse) -> Card:
-    """The card in a reply of the signature `card`. Raises BadModelReply."""
-    try:
-        tensor = reply.outputs["card"]
-        if tensor.dtype != tensor_pb2.DT_STRING or math.prod(dim.size for dim in tensor.tensor_shape.dim) != 1:
-            raise ValueError(f"card is {_type_name(tensor.dtype)}, wanted one text")
-        (text,) = from_tensor(tensor).ravel()
-        fields = json.loads(text)
-        if _depth(fields) > CARD_DEPTH:
-            raise ValueError(f"card is nested more than {CARD_DEPTH} deep")
-        ambiguous = fields["ambiguous"]
-        version, ink_version = reply.model_spec.version.value, int(fields["ink_version"])
-        return Card(version, ink_version, float(ambiguous["max_confidence"]), float(ambiguous["min_pair"]), fields)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
-        raise BadModelReply("the model's card cannot be read; it was not made by our trainer", detail=repr(exc)[:500]) from exc
-
-
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0)
 
 
 def _look_up(host: str, port: int) -> "asyncio.Future[Any]":

@@ -48,7 +48,11 @@ class Telemetry:
             registry=self.registry,
         )
         self._confidence = Histogram(
-            "gateway_confidence", "Confidence of the digits answered.", ["model_version"], buckets=_CONFIDENCE, registry=self.registry
+            "gateway_confidence",
+            "Confidence of the digits answered: the probability that the drawing is a digit and that one.",
+            ["model_version"],
+            buckets=_CONFIDENCE,
+            registry=self.registry,
         )
         self._in_flight = Gauge("gateway_requests_in_flight", "Requests being answered now.", registry=self.registry)
         self._recent: collections.deque[tuple[int, collections.Counter[int]]] = collections.deque(maxlen=WINDOW_S + 1)

@@ -27,7 +27,7 @@ const factsOf = ({ recipe, threshold, prior, ambiguous, ink_version }) => ({
   recipe,
   threshold: threshold && figure(threshold),
   prior: prior && share(prior),
-  ambiguous: ambiguous && describeAmbiguous(share(ambiguous.max_confidence), share(ambiguous.min_pair)),
+  ambiguous: ambiguous && describeAmbiguous(share(ambiguous.max_probability), share(ambiguous.min_pair)),
   ink_version,
 });
 

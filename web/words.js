@@ -43,7 +43,7 @@ export const PAGE = {
   "card": "Model card",
   "draw": "Draw a digit",
   "cardNeedsScript": "This page needs JavaScript; the same card as JSON is at",
-  "cardIntroduction": "This is what the version that answers now says of itself. It was measured once, on the 10,000 test digits of MNIST, after training had ended.",
+  "cardIntroduction": "This is what the version that answers now says of itself. It was measured once, on the 10,000 test digits of MNIST and on drawings of no digit, after training had ended.",
   "recipe": "Recipe",
   "threshold": "Taken for a digit from a probability of",
   "prior": "Share of digits assumed among drawings",
@@ -54,7 +54,7 @@ export const PAGE = {
   "n": "Test digits",
   "accuracy": "Read right",
   "nll": "Mean negative log likelihood, nats",
-  "ece": "Expected calibration error",
+  "ece": "Expected calibration error, given a digit",
   "eceFloor": "The same for a perfectly calibrated model, by chance",
   "validationAccuracy": "Read right in validation",
   "errorsByDigit": "Errors for the digits 0 to 9",
@@ -217,7 +217,7 @@ export function describeBin({ low, high, count, accuracy }, confidence) {
 }
 
 /** When a card's version calls an answer ambiguous. max, pair: shares. */
-export const describeAmbiguous = (max, pair) => `up to ${max} sure, two digits with ${pair} together`;
+export const describeAmbiguous = (max, pair) => `given a digit, up to ${max} for one and ${pair} or more for two together`;
 
 /** The line under a picture to send. */
 export const describePicture = (model, host) => `Read by ${model} · ${host}`;

@@ -11,19 +11,33 @@ from typing import Any
 import grpc
 import numpy as np
 
+from gateway.reply import SIGNATURE_VERSION
 from pynumdraw.ink import INK_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, tensor_pb2, to_tensor
 
 CARD = {
     "model": "digits",
+    "signature_version": SIGNATURE_VERSION,
     "ink_version": INK_VERSION,
+    "recipe": "tiny",
     "threshold": 0.6,
-    "prior": 0.5,
-    "ambiguous": {"max_confidence": 0.8, "min_pair": 0.95},
-    "metrics": {"accuracy": 0.99, "nll": 0.03, "ece": 0.002},
-    "reliability": [],
-    "confidence_histogram": {"edges": [0.0, 1.0], "counts": [1]},
+    "prior": 0.8,
+    "prior_shift": "its odds * odds(that share) / odds(prior)",
+    "ambiguous": {"max_probability": 0.8, "min_pair": 0.95},
+    "metrics": {
+        "n": 10,
+        "accuracy": 0.9,
+        "nll": 0.03,
+        "ece": 0.002,
+        "ece_floor": 0.001,
+        "errors_by_digit": [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        "validation_accuracy": 0.95,
+    },
+    "reliability": [{"low": 0.0, "high": 1.0, "count": 10, "confidence": 0.9, "accuracy": 0.9}],
+    "mixes": [{"non_digit_share": 0.2, "digits": 10, "non_digits": 2, "ece": 0.01, "ece_interval": [0.005, 0.02], "nll": 0.05}],
+    "confidence_histogram": {"edges": [0.0, 1.0], "counts": [10]},
 }
+"""Every field that is published of a card, but for `version`."""
 
 
 def typed(array: np.ndarray) -> tensor_pb2.TensorProto:
@@ -46,7 +60,12 @@ class FakeServing:
     version: int = 1
     probabilities: list[float] = field(default_factory=lambda: [0.001] * 7 + [0.993] + [0.0] * 2)
     is_digit_probability: float = 0.998
+    confidence: float = 0.991
+    digit: int = 7
+    runner_up: int = 0
     accepted: bool = True
+    ambiguous: bool = False
+    ink_version: int = INK_VERSION
     card: dict[str, Any] = field(default_factory=lambda: dict(CARD))
     delay_s: float = 0.0
     fails: list[grpc.StatusCode] = field(default_factory=list)  # taken one a call, the first first
@@ -61,6 +80,15 @@ class FakeServing:
     def frames_requested(self) -> int:
         """How many frames the requests seen had together: a gateway puts those that wait at the same time into one."""
         return sum(len(from_tensor(request.inputs["images"])) for request in self.requests if "images" in request.inputs)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What `serving_default` replies about one frame."""
+        return {
+            "probabilities": np.array(self.probabilities, np.float32),
+            **{name: np.float32(getattr(self, name)) for name in ("is_digit_probability", "confidence")},
+            **{name: np.int64(getattr(self, name)) for name in ("digit", "runner_up", "ink_version")},
+            **{name: np.bool_(getattr(self, name)) for name in ("accepted", "ambiguous")},
+        }
 
     def predict(self, request: serving_pb2.PredictRequest, context: grpc.ServicerContext) -> serving_pb2.PredictResponse:
         self.requests.append(request)
@@ -79,9 +107,8 @@ class FakeServing:
             reply.outputs["card"].CopyFrom(text(json.dumps({**self.card, "version": self.version})))
         else:
             count = len(from_tensor(request.inputs["images"]))
-            reply.outputs["probabilities"].CopyFrom(typed(np.array([self.probabilities] * count, np.float32)))
-            reply.outputs["is_digit_probability"].CopyFrom(typed(np.array([self.is_digit_probability] * count, np.float32)))
-            reply.outputs["accepted"].CopyFrom(typed(np.array([self.accepted] * count, bool)))
+            for name, value in self.outputs().items():
+                reply.outputs[name].CopyFrom(typed(np.array([value] * count, value.dtype)))
         if self.corrupt is not None:
             self.corrupt(reply)
         return reply

@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from gateway.reply import SIGNATURE_VERSION
 from pynumdraw.ink import INK_VERSION, clip_strokes, rasterise
 from pynumdraw.wire import PREDICT, from_tensor, model_spec, serving_pb2, to_tensor
 from tests import stack
@@ -42,27 +43,36 @@ def drawn(case: str) -> dict[str, Any]:
     return {**GOLDEN[case], "frame": True}
 
 
+def predict_directly(address: str, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The model server's outputs for these images. Raises grpc.RpcError."""
+    request = serving_pb2.PredictRequest(model_spec=model_spec("digits"), inputs={"images": to_tensor(images)})
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        predict = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, serving_pb2.PredictResponse.FromString)
+        return {name: from_tensor(tensor) for name, tensor in predict(request, timeout=10).outputs.items()}
+
+
 def test_answers_have_the_numbers_of_the_model(served: tuple[str, str], newest: int) -> None:
     """The same frame, asked of the model server directly, gives the numbers that the gateway answers."""
     address, url = served
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        predict = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, serving_pb2.PredictResponse.FromString)
-        for case, drawing in GOLDEN.items():
-            answer = ask(url, "POST", "/api/v1/predict", drawn(case)).json
-            frame = rasterise(clip_strokes(drawing["strokes"], drawing["width"], drawing["height"]))
-            if answer["reason"] in ("blank", "faint"):
-                assert answer["model"]["version"] is None
-                continue
-            assert answer["frame"] == frame.tolist()
-            reply = predict(
-                serving_pb2.PredictRequest(model_spec=model_spec("digits"), inputs={"images": to_tensor(frame[None])}), timeout=10
-            )
-            outputs = {name: from_tensor(tensor) for name, tensor in reply.outputs.items()}
-            assert answer["probabilities"] == pytest.approx(outputs["probabilities"][0], abs=1e-6)
-            assert answer["is_digit_probability"] == pytest.approx(outputs["is_digit_probability"][0], abs=1e-6)
-            assert answer["is_digit"] == outputs["accepted"][0]
-            assert answer["digit"] == (int(np.argmax(outputs["probabilities"][0])) if answer["is_digit"] else None)
-            assert answer["model"] == {"name": "digits", "version": newest}
+    for case, drawing in GOLDEN.items():
+        answer = ask(url, "POST", "/api/v1/predict", drawn(case)).json
+        frame = rasterise(clip_strokes(drawing["strokes"], drawing["width"], drawing["height"]))
+        if answer["reason"] in ("blank", "faint"):
+            assert answer["model"]["version"] is None
+            continue
+        assert answer["frame"] == frame.tolist()
+        outputs = {name: array[0] for name, array in predict_directly(address, frame[None]).items()}
+        assert answer["probabilities"] == pytest.approx(outputs["probabilities"], abs=1e-6)
+        assert answer["is_digit_probability"] == pytest.approx(outputs["is_digit_probability"], abs=1e-6)
+        assert answer["is_digit"] == outputs["accepted"]
+        if answer["is_digit"]:
+            assert answer["digit"] == outputs["digit"] == np.argmax(outputs["probabilities"])
+            assert answer["confidence"] == pytest.approx(outputs["confidence"], abs=1e-6)
+            assert answer["confidence"] == pytest.approx(outputs["is_digit_probability"] * outputs["probabilities"].max(), abs=1e-5)
+            assert answer["candidates"] == ([outputs["digit"], outputs["runner_up"]] if outputs["ambiguous"] else [outputs["digit"]])
+        else:
+            assert (answer["digit"], answer["confidence"], answer["candidates"]) == (None, None, [])
+        assert answer["model"] == {"name": "digits", "version": newest}
 
 
 @pytest.mark.parametrize("case", [case for case, drawing in GOLDEN.items() if drawing["expect"].get("reason") in ("blank", "faint")])
@@ -70,13 +80,41 @@ def test_golden_drawings_with_too_little_ink_are_blank_or_faint(served: tuple[st
     assert ask(served[1], "POST", "/api/v1/predict", drawn(case)).json["reason"] == GOLDEN[case]["expect"]["reason"]
 
 
-def test_the_card_is_the_one_that_the_trainer_wrote(served: tuple[str, str], newest: int) -> None:
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(np.zeros((1, 784), np.uint8), id="rows of 784"),
+        pytest.param(np.zeros((28, 28), np.uint8), id="one image without N"),
+        pytest.param(np.zeros((3, 27, 28), np.uint8), id="27 rows"),
+        pytest.param(np.uint8(0), id="rank 0"),
+        pytest.param(np.zeros(784, np.uint8), id="rank 1"),
+        pytest.param(np.zeros((1, 28, 28, 1), np.uint8), id="a channel"),
+        pytest.param(np.zeros((1, 28, 28), np.float32), id="another type"),
+    ],
+)
+def test_images_of_a_wrong_shape_or_type_are_refused_and_the_server_lives(served: tuple[str, str], image: np.ndarray) -> None:
+    address, url = served
+    with pytest.raises(grpc.RpcError) as refused:
+        predict_directly(address, np.asarray(image))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert ask(url, "POST", "/api/v1/predict", drawn("7-plain")).status == 200
+
+
+def test_no_images_give_empty_outputs(served: tuple[str, str]) -> None:
+    outputs = predict_directly(served[0], np.zeros((0, 28, 28), np.uint8))
+    assert {name: array.shape for name, array in outputs.items()} == {
+        "probabilities": (0, 10),
+        **dict.fromkeys(("is_digit_probability", "confidence", "digit", "runner_up", "accepted", "ambiguous", "ink_version"), (0,)),
+    }
+
+
+def test_the_card_is_the_one_that_the_trainer_wrote_and_passes_every_check(served: tuple[str, str], newest: int) -> None:
     card = ask(served[1], "GET", "/api/v1/card").json
     assert card["model"] == "digits"
-    assert (card["version"], card["ink_version"]) == (newest, INK_VERSION)
+    assert (card["version"], card["ink_version"], card["signature_version"]) == (newest, INK_VERSION, SIGNATURE_VERSION)
+    assert (card["prior"], card["recipe"]) == (0.8, "tiny")
     assert 0 < card["threshold"] < 1
-    assert {"accuracy", "nll", "ece"} <= set(card["metrics"])
-    assert {"low", "high", "count", "confidence", "accuracy"} == set(card["reliability"][0])
+    assert [mix["non_digit_share"] for mix in card["mixes"]] == [0.05, 0.2, 0.5]
     assert len(card["confidence_histogram"]["edges"]) == len(card["confidence_histogram"]["counts"]) + 1
 
 

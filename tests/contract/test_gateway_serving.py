@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
-from gateway.serving import Card, Prediction, ServedVersion, ServingClient
+from gateway.reply import SIGNATURE_VERSION, Prediction
+from gateway.serving import ServedVersion, ServingClient
 from gateway.settings import Settings
 from pynumdraw.ink import INK_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, to_tensor
@@ -47,7 +48,7 @@ class Client:
     def predict(self, images: np.ndarray) -> list[Prediction]:
         return self._wait(self._client.predict(images))
 
-    def card(self, version: int | None) -> Card:
+    def card(self, version: int | None) -> dict[str, Any]:
         return self._wait(self._client.card(version))
 
     def versions(self) -> list[ServedVersion]:
@@ -95,18 +96,15 @@ def serving(fake: FakeServing) -> Iterator[Client]:
 def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving: Client) -> None:
     (prediction,) = serving.predict(IMAGE)
     assert prediction.probabilities == pytest.approx(fake.probabilities)
-    assert prediction.is_digit_probability == pytest.approx(0.998)
-    assert prediction.accepted is True
-    assert prediction.version == prediction.card.version == 1
-    assert prediction.card.raw == {**CARD, "version": 1}
-    request, card_request = fake.requests
+    assert (prediction.is_digit_probability, prediction.confidence) == pytest.approx((0.998, 0.991))
+    assert (prediction.digit, prediction.runner_up, prediction.accepted, prediction.ambiguous) == (7, 0, True, False)
+    assert prediction.version == 1
+    (request,) = fake.requests  # the card is not asked for
     assert request.model_spec == serving_pb2.ModelSpec(name="digits")  # no version: the newest that is available
     assert set(request.inputs) == {"images"}
     assert (from_tensor(request.inputs["images"]) == IMAGE).all()
     assert request.inputs["images"].dtype == 4  # DT_UINT8
-    assert set(request.output_filter) == {"probabilities", "is_digit_probability", "accepted"}
-    assert card_request.model_spec.signature_name == "card"
-    assert card_request.model_spec.version.value == 1
+    assert not request.output_filter  # the outputs of any signature come back, and another one is told apart
 
 
 def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: Client) -> None:
@@ -119,21 +117,18 @@ def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: 
     assert [prediction.is_digit_probability for prediction in predictions] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_the_card_of_each_version_is_fetched_once(fake: FakeServing, serving: Client) -> None:
-    for _ in range(3):
-        serving.predict(IMAGE)
-    fake.version = 2
-    assert [serving.predict(IMAGE)[0].version for _ in range(3)] == [2, 2, 2]
-    assert [request.model_spec.version.value for request in fake.requests if request.model_spec.signature_name == "card"] == [1, 2]
-
-
 def test_the_card_of_a_version_or_of_the_one_that_answers_now(fake: FakeServing, serving: Client) -> None:
     fake.version = 7
-    assert serving.card(7).version == serving.card(None).version == 7
+    assert serving.card(7) == serving.card(None) == {**CARD, "version": 7}
     count = len(fake.requests)
     with pytest.raises(VersionNotServed, match="version: found 8, which no model server has now"):
         serving.card(8)
     assert len(fake.requests) == count  # requests of clients must not become work for the model servers
+
+
+def test_the_card_of_a_version_is_found_although_the_first_addresses_do_not_have_it(fake: FakeServing, serving: Client) -> None:
+    fake.fails = [grpc.StatusCode.NOT_FOUND] * 3
+    assert serving.card(1) == {**CARD, "version": 1}
 
 
 def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
@@ -175,6 +170,20 @@ def cut(tensor: Any) -> Any:
     return tensor
 
 
+def unknown_rank() -> Any:
+    tensor = typed(EVEN)
+    tensor.tensor_shape.unknown_rank = True
+    return tensor
+
+
+def huge() -> Any:
+    """A tensor of one value whose shape says that it stands for far more than memory holds."""
+    tensor = typed(EVEN[:, :1])
+    for dim in tensor.tensor_shape.dim:
+        dim.size = 10**9
+    return tensor
+
+
 EVEN = np.full((1, 10), 0.1, np.float32)
 NAN, NEGATIVE, ABOVE = EVEN.copy(), EVEN.copy(), EVEN.copy()
 NAN[0, 3] = np.nan
@@ -186,30 +195,43 @@ def unnamed(reply: serving_pb2.PredictResponse) -> None:
     reply.model_spec.ClearField("version")
 
 
+SUM = "probabilities are not from 0 to 1 with a sum of 1"
+SIGNATURE = "model digits version 1 has another signature: "
+
+
+def one(value: Any, dtype: Any = np.float32) -> Any:
+    return typed(np.array([value], dtype))
+
+
 BAD_REPLIES = {
     "no version": (unnamed, "names no version"),
-    "a little above one": (replaced("is_digit_probability", typed(np.array([1.001], np.float32))), "is not from 0 to 1"),
-    "no probabilities": (without("probabilities"), "has no output probabilities"),
-    "no is_digit_probability": (without("is_digit_probability"), "has no output is_digit_probability"),
-    "no accepted": (without("accepted"), "has no output accepted"),
+    **{f"no {name}": (without(name), f"{SIGNATURE}it answers without {name};") for name in FakeServing().outputs()},
     "nine probabilities": (replaced("probabilities", typed(EVEN[:, :9])), "probabilities is DT_FLOAT[1, 9], wanted DT_FLOAT[1, 10]"),
     "two rows": (replaced("probabilities", typed(np.repeat(EVEN, 2, axis=0))), "probabilities is DT_FLOAT[2, 10]"),
     "a flat row": (replaced("probabilities", typed(EVEN[0])), "probabilities is DT_FLOAT[10]"),
     "whole numbers": (replaced("probabilities", typed(EVEN.astype(np.int64))), "probabilities is DT_INT64[1, 10]"),
-    "NaN": (replaced("probabilities", typed(NAN)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "infinite": (replaced("is_digit_probability", typed(np.array([np.inf], np.float32))), "is_digit_probability is not from 0 to 1"),
-    "negative": (replaced("probabilities", typed(NEGATIVE)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "above one": (replaced("probabilities", typed(ABOVE)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "all zero": (replaced("probabilities", typed(EVEN * 0)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "a sum of two": (replaced("probabilities", typed(EVEN * 2)), "probabilities are not from 0 to 1 with a sum of 1"),
-    "accepted as float": (replaced("accepted", typed(np.array([1.0], np.float32))), "accepted is DT_FLOAT[1], wanted DT_BOOL[1]"),
     "text": (replaced("probabilities", text("7")), "probabilities is DT_STRING[]"),
-    "a cut tensor": (replaced("probabilities", cut(to_tensor(EVEN))), "probabilities cannot be read"),
-    "no card": (without("card"), "card cannot be read"),
-    "a card that is no JSON": (replaced("card", text("{")), "card cannot be read"),
-    "a card of numbers": (replaced("card", typed(EVEN)), "card cannot be read"),
-    "a card without thresholds": (replaced("card", text('{"ink_version": 1}')), "card cannot be read"),
-    "a card that is a list": (replaced("card", text("[]")), "card cannot be read"),
+    "of unknown rank": (replaced("probabilities", unknown_rank()), "probabilities is DT_FLOAT[of unknown rank]"),
+    "far more than was asked": (replaced("probabilities", huge()), "probabilities is DT_FLOAT[1000000000, 1000000000]"),
+    "accepted as float": (replaced("accepted", one(1.0)), "accepted is DT_FLOAT[1], wanted DT_BOOL[1]"),
+    "digit as int32": (replaced("digit", to_tensor(np.array([7], np.int32))), "digit is DT_INT32[1], wanted DT_INT64[1]"),
+    "a scalar": (replaced("confidence", typed(np.array(0.9, np.float32))), "confidence is DT_FLOAT[], wanted DT_FLOAT[1]"),
+    "bytes missing": (replaced("probabilities", cut(to_tensor(EVEN))), "probabilities cannot be read"),
+    "NaN": (replaced("probabilities", typed(NAN)), SUM),
+    "negative": (replaced("probabilities", typed(NEGATIVE)), SUM),
+    "above one": (replaced("probabilities", typed(ABOVE)), SUM),
+    "all zero": (replaced("probabilities", typed(EVEN * 0)), SUM),
+    "a sum of two": (replaced("probabilities", typed(EVEN * 2)), SUM),
+    **{
+        f"{name} {value}": (replaced(name, one(value)), f"{name} is not from 0 to 1")
+        for name in ("is_digit_probability", "confidence")
+        for value in (np.inf, np.nan, -0.001, 1.001)
+    },
+    **{
+        f"digit {k}": (replaced("digit", one(k, np.int64)), "digit is not the one with the largest probability")
+        for k in (-1, 3, 10, 1 << 62)
+    },
+    **{f"runner_up {k}": (replaced("runner_up", one(k, np.int64)), "runner_up is not another digit") for k in (-1, 7, 10)},
 }
 
 
@@ -227,12 +249,46 @@ def test_a_reply_in_tensor_content_is_read_like_one_in_typed_fields(fake: FakeSe
 
 
 def test_a_model_of_another_ink_version_is_refused_naming_both(fake: FakeServing, serving: Client) -> None:
-    fake.card = {**CARD, "ink_version": INK_VERSION + 1}
+    fake.ink_version = INK_VERSION + 1
     for _ in range(2):
         with pytest.raises(
-            BadModelReply, match=f"model digits version 1 was made for ink version {INK_VERSION + 1}, this gateway draws {INK_VERSION}"
+            BadModelReply,
+            match=f"model digits version 1 was made for ink version {INK_VERSION + 1}, this gateway draws {INK_VERSION}",
         ):
             serving.predict(IMAGE)
+
+
+def test_a_model_of_another_signature_is_refused_naming_what_it_lacks(fake: FakeServing, serving: Client) -> None:
+    """As the first signature was: it had neither confidence nor digit."""
+
+    def older(reply: serving_pb2.PredictResponse) -> None:
+        for name in ("confidence", "digit", "runner_up", "ambiguous", "ink_version"):
+            del reply.outputs[name]
+        reply.outputs["logits"].CopyFrom(typed(EVEN))
+
+    fake.corrupt = older
+    with pytest.raises(BadModelReply) as refused:
+        serving.predict(IMAGE)
+    assert str(refused.value) == (
+        "model digits version 1 has another signature: it answers without confidence, digit, runner_up, ambiguous, ink_version; "
+        f"this gateway reads models of signature version {SIGNATURE_VERSION}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        pytest.param(None, "card is missing, wanted one text", id="no card"),
+        pytest.param(typed(EVEN), "card is DT_FLOAT[1, 10], wanted one text", id="numbers"),
+        pytest.param(text("{"), "the model's card is not JSON", id="no JSON"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_an_error(fake: FakeServing, serving: Client, tensor: Any, message: str) -> None:
+    fake.corrupt = without("card") if tensor is None else replaced("card", tensor)
+    with pytest.raises(BadModelReply) as refused:
+        serving.card(None)
+    assert message in str(refused.value)
+    assert serving.predict(IMAGE)[0].digit == 7
 
 
 # Servers that fail
@@ -383,7 +439,6 @@ def test_the_addresses_take_turns() -> None:
 
 
 def test_while_versions_are_mixed_each_answer_names_its_own() -> None:
-    """The card of the one newer version is found although the others are asked in between."""
     fakes = [FakeServing(version=1), FakeServing(version=1), FakeServing(version=1), FakeServing(version=2)]
     with several(*fakes, predict_timeout_s=5.0) as serving:
         wait_until("all are connected", lambda: serving.predict(IMAGE) and all(fake.requests for fake in fakes))
@@ -411,16 +466,6 @@ def test_no_prediction_fails_when_one_of_two_addresses_dies() -> None:
         for future in running:
             future.result()
     assert seen[2] >= 40
-
-
-def test_a_prediction_is_repeated_when_its_version_is_gone_before_its_card_is_read(fake: FakeServing) -> None:
-    def move_on(reply: serving_pb2.PredictResponse) -> None:
-        if reply.model_spec.signature_name == "serving_default":
-            fake.version = 2
-
-    fake.corrupt = move_on
-    with client(f"127.0.0.1:{fake.port}", predict_timeout_s=1.0) as serving:
-        assert serving.predict(IMAGE)[0].version == 2
 
 
 class Names(threading.Thread):

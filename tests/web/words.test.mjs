@@ -129,4 +129,4 @@ test("model, time, drawing and picture in words", () => {
 });
 
 test("a rule of the card in words", () =>
-  assert.equal(describeAmbiguous("80 %", "95 %"), "up to 80 % sure, two digits with 95 % together"));
+  assert.equal(describeAmbiguous("80 %", "95 %"), "given a digit, up to 80 % for one and 95 % or more for two together"));
