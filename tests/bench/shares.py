@@ -108,3 +108,5 @@ def print_shares(address: str, bodies: dict[str, tuple[str, Path]], measured_ms:
         found = {"HTTP": measured_ms[name] - sum(found.values()), **found}
         parts = "  ".join(f"{part} {ms:.3f} ({ms / measured_ms[name]:.0%})" for part, ms in found.items())
         print(f"{name:24} whole {measured_ms[name]:.3f}: {parts}", flush=True)
+    for handler in logging.getLogger().handlers:
+        handler.flush()  # before the file is closed
