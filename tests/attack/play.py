@@ -67,12 +67,12 @@ ATTACKS = [
 
 
 def bad_replies() -> Callable[[serving_pb2.PredictResponse], None]:
-    """Makes a reply as large, as deep or as strange as one can be, each time in another way."""
-    huge = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, float_val=[0.1] * 1_000_000)
+    """Makes a reply as large, as deep or as strange as one can be, each time in another way: up to 13 MB, as gRPC takes no more than 16."""
+    huge = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, float_val=[0.1] * 400_000)
     for size in (1 << 33, 10):
         huge.tensor_shape.dim.add(size=size)
     unknown = tensor_pb2.TensorProto(dtype=9999)  # type: ignore[arg-type] - that is the point
-    cards = ("[" * 100_000, '{"a": ' + "[" * 900 + "]" * 900 + "}", '{"ink_version": 1e999}', "9" * 5_000_000)
+    cards = ("[" * 100_000, '{"a": ' + "[" * 900 + "]" * 900 + "}", '{"ink_version": 1e999}', "9" * 1_500_000)
     tensors = cycle((huge, unknown, *map(text, cards)))
 
     def corrupt(reply: serving_pb2.PredictResponse) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from gateway.app import create_app
 from gateway.drawing import parse_request
 from gateway.recognise import recognise
+from gateway.reply import Prediction
 from gateway.routes import encode
-from gateway.serving import Prediction, ServingClient
+from gateway.serving import ServingClient
 from gateway.settings import Settings
 from gateway.telemetry import log_as_json
 

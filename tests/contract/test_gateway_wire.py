@@ -184,22 +184,22 @@ def card_of(words: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "corrupt",
+    ("method", "path", "corrupt"),
     [
-        pytest.param(huge, id="a shape of 2^33 rows"),
-        pytest.param(unknown_type, id="a type that nobody knows"),
-        pytest.param(card_of("[" * 100_000), id="a card that is cut off in its depth"),
-        pytest.param(card_of('{"ink_version": 1, "a": ' + "[" * 900 + "]" * 900 + "}"), id="a card that is deep"),
-        pytest.param(card_of('{"ink_version": 1e999}'), id="an ink version without end"),
+        pytest.param("POST", "/api/v1/predict", huge, id="a shape of 2^33 rows"),
+        pytest.param("POST", "/api/v1/predict", unknown_type, id="a type that nobody knows"),
+        pytest.param("GET", "/api/v1/card", card_of("[" * 60_000), id="a card that is cut off in its depth"),
+        pytest.param("GET", "/api/v1/card", card_of('{"ink_version": 1, "a": ' + "[" * 900 + "]" * 900 + "}"), id="a card that is deep"),
+        pytest.param("GET", "/api/v1/card", card_of('{"ink_version": 1e999}'), id="an ink version without end"),
     ],
 )
-def test_a_reply_that_is_not_our_models_is_answered_502(fake: FakeServing, corrupt: Any) -> None:
+def test_a_reply_that_is_not_our_models_is_answered_502(fake: FakeServing, method: str, path: str, corrupt: Any) -> None:
     with gateway(fake) as running:  # one that has no card yet
         fake.corrupt = corrupt
-        reply = ask(running.url, "POST", "/api/v1/predict", DRAWN)
+        reply = ask(running.url, method, path, DRAWN if method == "POST" else None)
         assert (reply.status, reply.json["error"]["code"]) == (502, "bad_model_reply")
         fake.corrupt = None
-        assert ask(running.url, "POST", "/api/v1/predict", DRAWN).status == 200
+        assert ask(running.url, method, path, DRAWN if method == "POST" else None).status == 200
 
 
 # Many clients, and clients that leave
