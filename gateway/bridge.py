@@ -66,7 +66,7 @@ class Bridge:
         self._app, self._most, self._draining = app, max_body_bytes, draining
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request. Its connection (server.Connection) says whether the body is wanted, and cancels this task when it is lost."""
+        """Answer one request. Its connection says whether the body is wanted, and cancels this task when it is lost."""
         connection = scope["state"]["connection"]
         connection.task = asyncio.current_task()
         try:
