@@ -3,6 +3,7 @@
 Pure functions over plain numbers: for the few frames of a reply they take less time than arrays would.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -65,7 +66,9 @@ def parse_predictions(reply: serving_pb2.PredictResponse, name: str, count: int)
         found = next(found for found in ink_versions if found != INK_VERSION)
         raise BadModelReply(f"model {name} version {version} was made for ink version {found}, this gateway draws {INK_VERSION}")
     return [
-        _prediction(rows[10 * k : 10 * k + 10], is_digit[k], confidence[k], digit[k], runner_up[k], accepted[k], ambiguous[k], version)
+        _prediction(
+            list(rows[10 * k : 10 * k + 10]), is_digit[k], confidence[k], digit[k], runner_up[k], accepted[k], ambiguous[k], version
+        )
         for k in range(count)
     ]
 
@@ -100,17 +103,16 @@ def _refused(reason: str, found: object) -> BadModelReply:
     return BadModelReply(f"the model's reply was refused: {reason}", detail=f"{found}")
 
 
-def _values(reply: serving_pb2.PredictResponse, output: str, name: str, count: int) -> list[Any]:
+def _values(reply: serving_pb2.PredictResponse, output: str, name: str, count: int) -> Sequence[Any]:
     """An output's values in one row; type and shape are compared with what is wanted before a value is read. Raises BadModelReply."""
     tensor, (dtype, field) = reply.outputs[output], _OUTPUTS[output]  # an output that is missing reads as one of no type
     is_row = output == "probabilities"
     if tensor.dtype != dtype or tensor.tensor_shape != _shape(count, is_row):
         raise _misfit(reply, output, name, f"{_type_name(dtype)}{[count, 10] if is_row else [count]}")
-    values = getattr(tensor, field)
-    if (
-        len(values) == (10 * count if is_row else count) and not tensor.tensor_content
-    ):  # as TensorFlow Serving replies; faster than an array
-        return list(values)
+    values: Sequence[Any] = getattr(tensor, field)
+    is_complete = len(values) == (10 * count if is_row else count) and not tensor.tensor_content
+    if is_complete:  # as TensorFlow Serving replies; faster than by way of an array
+        return values
     try:
         return from_tensor(tensor).ravel().tolist()
     except (ValueError, TypeError) as exc:
