@@ -110,6 +110,14 @@ def gateway(serving_address: str, environ: dict[str, str] | None = None, **setti
     return program, url
 
 
+def newest_version(store: Path) -> int:
+    """The newest version of the model in a store. Raises SystemExit with a sentence where there is none."""
+    numbers = [int(path.name) for path in (store / "digits").glob("*") if path.name.isdigit()]
+    if not numbers:
+        raise SystemExit(f"{store / 'digits'} holds no version of the model; train one (make train) or name a store by --store")
+    return max(numbers)
+
+
 def tiny_store() -> Path:
     """A store with versions 1 and 2 of a small model, really trained from the MNIST files: MODEL_STORE, else made once for these sources.
 

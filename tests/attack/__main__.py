@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--store", type=Path, default=stack.ROOT / "models")
     args = parser.parse_args()
+    stack.newest_version(args.store)
     print(
         f"{'attack':24} {'clients':>7} {'probe s':>8} {'ordinary: 200':>13} {'429':>5} {'other':>6} {'longest s':>10} {'MB':>5} {'5xx':>5}"
     )

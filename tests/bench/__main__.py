@@ -38,11 +38,9 @@ def conditions(store: Path) -> Iterator[str]:
     parts = ("flask", "uvicorn", "grpcio", "numpy", "pillow", "protobuf")
     packages = ", ".join(f"{name} {version(name)}" for name in parts)
     yield f"versions  Python {platform.python_version()}, {packages}, {wrk_version()}"
-    numbers = sorted(int(path.name) for path in (store / "digits").glob("*") if path.name.isdigit())
-    if not numbers:
-        raise SystemExit(f"bench: {store / 'digits'} holds no version of the model; train one (make train) or name a store by --store")
-    manifest = json.loads((store / "digits" / str(numbers[-1]) / "manifest.json").read_text())
-    yield f"model     digits version {numbers[-1]}, recipe {manifest.get('recipe', 'unknown')}, one thread within an operation"
+    number = stack.newest_version(store)
+    manifest = json.loads((store / "digits" / str(number) / "manifest.json").read_text())
+    yield f"model     digits version {number}, recipe {manifest.get('recipe', 'unknown')}, one thread within an operation"
 
 
 @contextmanager
