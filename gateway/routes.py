@@ -37,9 +37,10 @@ class Handlers:
     ) -> None:
         self._settings, self._telemetry, self._page, self._draining = settings, telemetry, page, draining
         self._predictor, self._run_slow = predictor, run_slow
-        self._precompressed = Precompressed([page.index, *(content for _, content in page.files.values())])
-        self._openapi = json.loads(OPENAPI.read_text())
-        self._openapi["info"]["version"], self._openapi["servers"] = __version__, [{"url": settings.base_path}]
+        openapi = json.loads(OPENAPI.read_text())
+        openapi["info"]["version"], openapi["servers"] = __version__, [{"url": settings.base_path}]
+        self._openapi = encode(openapi).encode()
+        self._precompressed = Precompressed([self._openapi, page.index, *(content for _, content in page.files.values())])
 
     def blueprint(self) -> Blueprint:
         """Which path and method calls which handler."""
@@ -96,7 +97,7 @@ class Handlers:
 
     def openapi(self) -> Response:
         """The description of this API."""
-        return jsonify(self._openapi)
+        return self._precompressed.compress(Response(self._openapi, mimetype="application/json"), self._openapi)
 
     def healthz(self) -> Response:
         """The process is alive."""
