@@ -1,4 +1,4 @@
-"""gzip for text: what never changes (the page, the API description), compressed once at start, and answers of 1 kB and more, as they are made."""
+"""gzip for text: what never changes (the page, the description of the API) once at start, answers of 1 kB and more as they are made."""
 
 import gzip
 from collections.abc import Callable, Iterable
