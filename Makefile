@@ -51,6 +51,7 @@ test: test-install data ## every suite that needs no cluster (T=path runs one)
 test-install: $(VENV)/.tests ## what the tests need, browsers too
 	@tests/browser/ensure-chromium
 	@tests/browser/ensure-firefox
+	@tests/browser/ensure-packages
 	@$(PY) -m tests.chart.tools
 
 test-chart: test-install ## the chart, without a cluster
@@ -130,7 +131,7 @@ chart-schema: test-install ## the chart's values.schema.json
 	@$(PY) helm/reference.py schema
 
 clean: ## remove build/ and the virtual environment; models/ and data/ stay
-	rm -rf build $(VENV) tests/browser/firefox/node_modules
+	rm -rf build $(VENV) tests/browser/node_modules
 
 $(PY):
 	@python=; for p in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \

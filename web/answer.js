@@ -30,7 +30,10 @@ export function createAnswer({ isDrawing }) {
     /** kind: the state, which colours follow; big null keeps the digit that stands there. */
     showWords({ kind, big, title, note, spoken = "" }) {
       reading.dataset.kind = kind;
-      if (big !== null) setText("big", big);
+      if (big !== null) {
+        setText("big", big);
+        reading.classList.toggle("is-either", big.length > 2);
+      }
       setText("title", title);
       setText("note", note);
       byId("proof").hidden = true;

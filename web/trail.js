@@ -39,7 +39,7 @@ export function createTrail({ show, predict }) {
         const differs = describeEntry(answer).name !== describeEntry(entry.answer).name;
         version = answer.model.version;
         changed += differs;
-        entry.before = differs || version !== entry.answer.model.version ? entry.answer : null;
+        if (differs || version !== entry.answer.model.version) entry.before = differs ? entry.answer : null;
         entry.answer = summary(answer);
       }
       status.textContent = describeReread(changed, entries.length, version);
@@ -90,11 +90,10 @@ function item({ drawing, answer, before }, colour, show) {
   const { name, sure, version } = describeEntry(answer);
   const change = before && describeChange(before, answer);
   const li = document.createElement("li");
-  li.innerHTML = `<button type="button" class="thumb"><canvas width="${THUMB_PX}" height="${THUMB_PX}" aria-hidden="true"></canvas><b></b><span></span></button>`;
+  li.innerHTML = `<button type="button" class="thumb"><canvas width="${THUMB_PX}" height="${THUMB_PX}" aria-hidden="true"></canvas><span class="unseen">${WORDS.showEntry}</span> <b></b> <span class="sure"></span></button>`;
   const button = li.firstChild;
-  button.setAttribute("aria-label", WORDS.showEntry(change ?? [name, sure, version].filter(Boolean).join(", ")));
   li.querySelector("b").textContent = name;
-  li.querySelector("span").textContent = change ?? [sure, version].filter(Boolean).join(" · ");
+  li.querySelector(".sure").textContent = change ?? [sure, version].filter(Boolean).join(" · ");
   li.classList.toggle("is-changed", Boolean(change));
   const strokes = decode(drawing);
   drawStrokes(li.querySelector("canvas").getContext("2d"), strokes, colour);

@@ -174,7 +174,7 @@ export const WORDS = {
   pictureSaved: "Picture saved as a file",
   pictureFile: "pynumdraw.png",
   rereadFailed: "Not all could be read again; try later",
-  showEntry: (text) => `Draw it again: ${text}`,
+  showEntry: "Draw it again:",
   diagram: "Reliability diagram: for each range of confidence the share of the test drawings that were read right",
   diagramX: "how sure the answer was, %",
   diagramY: "right, %",

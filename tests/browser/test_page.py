@@ -3,7 +3,7 @@
 import http.client
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from tests import stack
 from tests.browser.conftest import NewPage
 from tests.browser.pen import SCRIBBLE, SEVEN, draw, ink_share, on_screen, open_page, press
+from tests.browser.states import PROBLEMS
 from tests.browser.test_drawing import expect_seven, pixel
 
 NOT_READY = "The model is still being trained or loaded; drawing works, answers come as soon as it is ready."
@@ -47,45 +48,31 @@ def test_without_a_model_the_page_says_so_and_answers_by_itself_once_it_is_there
         assert ink_share(page) == pytest.approx(drawn)
 
 
-def error_reply(status: int, code: str, message: str, **headers: str) -> Callable[[Route], None]:
-    """A route that answers with an error of the gateway."""
-    body = {"error": {"code": code, "message": message, "request_id": "5f1c2a9e"}}
-    return lambda route: route.fulfill(status=status, json=body, headers=headers)
-
-
 SIGN_IN = "Something in front of the page wants you to sign in"
-BROKEN, TOO_MANY = "Something went wrong on the server", "strokes: found 1001 strokes, wanted at most 1000"
-PROBLEMS = {
-    "a bug": (error_reply(500, "internal", "something went wrong"), BROKEN, "request 5f1c2a9e", "button"),
-    "a model that does not fit": (
-        error_reply(502, "bad_model_reply", "the model does not fit"),
-        BROKEN,
-        "The model does not fit.",
-        "waiting",
-    ),
-    "a slow model": (error_reply(504, "serving_timeout", "no answer"), "The model is taking long", "asking again", "waiting"),
-    "a busy gateway": (error_reply(429, "busy", "busy", **{"Retry-After": "50"}), "A moment, please", "yours is next", "button"),
-    "a drawing too large": (
-        error_reply(413, "drawing_too_large", TOO_MANY),
-        "The server cannot read this drawing",
-        "at most 1000",
-        "drawing",
-    ),
-    "a proxy alone": (lambda route: route.fulfill(status=502, body="<h1>?</h1>"), "The server is not answering", "is kept", "waiting"),
-    "a sign-in": (lambda route: route.fulfill(status=401, body="<h1>?</h1>"), SIGN_IN, "in this tab", "button"),
-    "a sign-in page": (lambda route: route.fulfill(status=200, body="<h1>?</h1>"), SIGN_IN, "in this tab", "button"),
-    "a slow proxy": (lambda route: route.fulfill(status=504, body="<h1>?</h1>"), "The server is taking long", "asking again", "waiting"),
-    "no connection": (lambda route: route.abort("connectionrefused"), "No connection to the server", "is kept", "waiting"),
+BROKEN = "Something went wrong on the server"
+WORDS = {
+    "a bug": (BROKEN, "request 5f1c2a9e", "button"),
+    "a model that does not fit": (BROKEN, "The model does not fit.", "waiting"),
+    "a model that is away": ("The model is not ready yet", NOT_READY, "waiting"),
+    "a slow model": ("The model is taking long", "asking again", "waiting"),
+    "a busy gateway": ("A moment, please", "yours is next", "button"),
+    "a break of an hour": ("The server asks for a long break", "Yours is kept", "button"),
+    "a drawing too large": ("The server cannot read this drawing", "at most 1000", "drawing"),
+    "a proxy alone": ("The server is not answering", "is kept", "waiting"),
+    "a sign-in": (SIGN_IN, "in this tab", "button"),
+    "a sign-in page": (SIGN_IN, "in this tab", "button"),
+    "a slow proxy": ("The server is taking long", "asking again", "waiting"),
+    "a proxy that refuses": ("Something in front of the server refused the drawing", "The server answered 413.", "button"),
+    "no connection": ("No connection to the server", "is kept", "waiting"),
 }
 
 
-@pytest.mark.parametrize(("problem", "title", "note", "mended_by"), PROBLEMS.values(), ids=PROBLEMS)
-def test_a_problem_is_named_plainly_and_nothing_drawn_is_lost(
-    new_page: NewPage, page_url: str, problem: Callable[[Route], None], title: str, note: str, mended_by: str
-):
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_problem_is_named_plainly_and_nothing_drawn_is_lost(new_page: NewPage, page_url: str, problem: str):
+    title, note, mended_by = WORDS[problem]
     page = new_page(failures=True)
     open_page(page, page_url)
-    page.route("**/api/v1/predict", problem)
+    page.route("**/api/v1/predict", PROBLEMS[problem])
     draw(page, SEVEN)
     expect(page.locator("#title")).to_have_text(title)
     expect(page.locator("#note")).to_contain_text(note)
@@ -356,7 +343,7 @@ def test_a_later_module_that_does_not_load_leaves_the_answer_standing(new_page: 
 def test_a_break_of_an_hour_is_kept_and_said(new_page: NewPage, page_url: str):
     page = new_page(failures=True)
     open_page(page, page_url)
-    page.route("**/api/v1/predict", error_reply(429, "busy", "busy", **{"Retry-After": "3600"}))
+    page.route("**/api/v1/predict", PROBLEMS["a break of an hour"])
     draw(page, SEVEN)
     expect(page.locator("#title")).to_have_text("The server asks for a long break")
     expect(page.locator("#when")).to_have_text(re.compile(r"^or by itself at .*, in 60\sminutes$"))

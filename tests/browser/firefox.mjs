@@ -1,5 +1,5 @@
 /**
- * Draws one stroke on the page in Firefox, by WebDriver BiDi, and prints what the page then shows: node draw.mjs FIREFOX URL '[[x, y], …]'.
+ * Draws one stroke on the page in Firefox, by WebDriver BiDi, and prints what the page then shows: node firefox.mjs FIREFOX URL '[[x, y], …]'.
  * FIREFOX: the program. x, y: shares of the pad's side. Prints JSON: { browser, big, title, strokes, inked, errors }, inked: whether ink lies under each point.
  */
 
