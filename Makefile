@@ -73,8 +73,11 @@ golden: test-install ## rewrite the golden frames and renders; then read the dif
 	@$(PY) -m tests.golden
 	@$(PY) -m tests.chart.golden
 
-screenshot: test-install ## the README's picture, from the real page
-	@$(PY) -m tests.browser.screenshot docs/page.png
+screenshot: test-install ## the README's pictures, from the real page
+	@$(PY) -m tests.browser.screenshot readme docs/page.png
+
+screenshots: test-install ## the page in every state and size, by day and by night, into build/screenshots/
+	@$(PY) -m tests.browser.screenshot all build/screenshots
 
 build: data ## both images, with docker, podman or buildah (IMAGE_REGISTRY=localhost IMAGE_BUILD_FLAGS=)
 	@builder=$$(for each in docker podman buildah; do if $$each info >/dev/null 2>&1; then echo $$each; break; fi; done); \
@@ -155,5 +158,5 @@ $(VENV)/.lint: requirements/lint.txt $(VENV)/.tests
 	@$(PIP_INSTALL) -r requirements/lint.txt
 	@touch $@
 
-.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench bench-page attack golden screenshot build deploy kind-up kind-down upgrade rollback status \
+.PHONY: help up install data train evaluate test test-install test-chart test-e2e bench bench-page attack golden screenshot screenshots build deploy kind-up kind-down upgrade rollback status \
   lint fmt protos lock vendor chart-docs chart-schema clean

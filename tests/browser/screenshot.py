@@ -1,39 +1,78 @@
-"""The README's pictures, from the real page and the real model: `python -m tests.browser.screenshot docs/page.png`.
+"""Pictures of the real page: `python -m tests.browser.screenshot readme docs/page.png` or `… all build/screenshots`.
 
-Writes docs/page.png, a desktop window, and docs/page-phone.png, a phone's; both with two picture pixels a CSS pixel.
+readme: docs/page.png, a desktop window, and docs/page-phone.png, a phone's, both with two picture pixels a CSS pixel.
+all: each state in each size by day and by night, FOLDER/STATE/SIZE-SCHEME.png, and for each state a sheet of them, FOLDER/STATE.png.
 """
 
 import argparse
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.pen import SEVEN, draw, open_page
 from tests.browser.site import best_store, chromium, served_page
+from tests.browser.states import SETTLED, STATES
 
 WINDOWS = {"": (1200, 760), "-phone": (390, 844)}  # suffix of the file's name → width and height, CSS px
+SIZES = [(320, 568), (390, 844), (844, 390), (740, 320), (768, 1024), (1280, 800), (1920, 1080), (3840, 2160)]
+SCHEMES = ("light", "dark")
+ROW_PX, GAP_PX = 460, 12  # of a sheet
+
+
+def take_readme(browser: Browser, url: str, out: Path) -> None:
+    """A drawn seven and the model's own answer."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, (width, height) in WINDOWS.items():
+        page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=2, reduced_motion="reduce")
+        open_page(page, url)
+        draw(page, SEVEN)
+        page.mouse.move(0, 0)
+        expect(page.locator("#big")).to_have_text("7")
+        expect(page.locator("#reading")).to_have_attribute("data-kind", "sure")
+        path = out.with_stem(out.stem + suffix)
+        page.screenshot(path=path)
+        Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)  # a third of the bytes
+        print(path)
+
+
+def take_state(browser: Browser, url: str, name: str, folder: Path) -> None:
+    """One state in all sizes and schemes, from top to end of the page, and a sheet of them."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    STATES[name](page, url)
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate(SETTLED)
+            page.screenshot(path=folder / name / f"{width}x{height}-{scheme}.png", full_page=True)
+    page.close()
+    rows = [[Image.open(folder / name / f"{width}x{height}-{scheme}.png") for width, height in SIZES] for scheme in SCHEMES]
+    small = [[picture.resize((round(picture.width * ROW_PX / picture.height), ROW_PX)) for picture in row] for row in rows]
+    sheet = Image.new("RGB", (max(sum(picture.width + GAP_PX for picture in row) for row in small), len(rows) * (ROW_PX + GAP_PX)), "#888")
+    for k, row in enumerate(small):
+        left = 0
+        for picture in row:
+            sheet.paste(picture, (left, k * (ROW_PX + GAP_PX)))
+            left += picture.width + GAP_PX
+    sheet.save(folder / f"{name}.png")
+    print(folder / f"{name}.png")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.browser.screenshot", description="Make pictures of a drawn seven and its answer."
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshot", description="Make pictures of the page.")
+    parser.add_argument("what", choices=["readme", "all"], help="readme: a drawn seven and its answer; all: every state in every size")
+    parser.add_argument(
+        "out", type=Path, help="readme: the desktop picture, such as docs/page.png, the phone's goes beside it; all: a folder"
     )
-    parser.add_argument("out", type=Path, help="the desktop picture, such as docs/page.png; the phone's goes beside it")
-    out: Path = parser.parse_args().out
-    out.parent.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--only", nargs="*", default=list(STATES), choices=list(STATES), metavar="STATE", help="with all: these states")
+    args = parser.parse_args()
     with served_page(best_store) as url, chromium() as browser:
-        for suffix, (width, height) in WINDOWS.items():
-            page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=2, reduced_motion="reduce")
-            open_page(page, url)
-            draw(page, SEVEN)
-            page.mouse.move(0, 0)
-            expect(page.locator("#big")).to_have_text("7")
-            expect(page.locator("#reading")).to_have_attribute("data-kind", "sure")
-            path = out.with_stem(out.stem + suffix)
-            page.screenshot(path=path)
-            Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)  # a third of the bytes
-            print(path)
+        if args.what == "readme":
+            take_readme(browser, url, args.out)
+        else:
+            for name in args.only:
+                take_state(browser, url, name, args.out)
 
 
 if __name__ == "__main__":

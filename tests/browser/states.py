@@ -215,3 +215,7 @@ STATES: dict[str, State] = {
     "card": card,
     "card missing": card_missing,
 }
+
+# Awaits the end of all animations that end
+SETTLED = """Promise.all(document.getAnimations()
+    .filter(({ effect }) => effect.getTiming().iterations === 1).map(({ finished }) => finished.catch(() => null)))"""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.states import STATES
+from tests.browser.states import SETTLED, STATES
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 320, "height": 640}
@@ -19,8 +19,6 @@ MODES: dict[str, tuple[Any, Any, list[str]]] = {  # window, media, rules that ca
     "320 px": (NARROW, {"color_scheme": "light", "forced_colors": "none"}, NARROW_RULES),
 }
 SIZES = [(320, 640), (768, 1024), (844, 390), (1280, 800)]
-SETTLED = """Promise.all(document.getAnimations()
-    .filter(({ effect }) => effect.getTiming().iterations === 1).map(({ finished }) => finished.catch(() => null)))"""
 
 
 @pytest.fixture(scope="module", params=STATES)
