@@ -34,7 +34,7 @@ def test_the_gateway_knows_every_variable_that_the_chart_sets(render):
     (gateway,) = [container for _, container in containers(render) if container["name"] == "gateway"]
     environ = {each["name"]: each["value"] for each in gateway["env"]}
     settings = Settings.from_env(environ)
-    assert settings.host == "0.0.0.0" and settings.max_body_bytes == 8388608
+    assert settings.host == "::" and settings.max_body_bytes == 8388608
     assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
@@ -65,6 +65,14 @@ def test_the_store_understands_how_it_is_called(render):
                 [container["command"][-1], *[each.replace("$(MODEL_VERSION)", "4") for each in container["args"]]]
             )
             assert (args.command, args.version, args.wait_s) == ("fetch", 4, 1800.0)
+
+
+@pytest.mark.parametrize("values", [{"model.version": 4}, {"model.policy": "latest"}, {"store.keepVersions": 3}], ids=str)
+def test_the_store_understands_how_it_is_pruned(render, values):
+    (prune,) = [container for _, container in containers(render, **values) if container["name"] == "prune"]
+    args = store.parser().parse_args([prune["command"][-1], *prune["args"]])
+    served = [] if "model.policy" in values else [values.get("model.version", 1)]
+    assert (args.command, args.keep, args.served) == ("prune", values.get("store.keepVersions", 10), served)
 
 
 def test_the_trainer_understands_how_it_is_called(render, monkeypatch):

@@ -88,9 +88,11 @@ def notes(*arguments):
         ((), "kubectl -n drawing create job --from=cronjob/digits-pynumdraw-train digits-pynumdraw-next", True),
         (("--set", "trainer.enabled=false", "--set", "store.existingClaim=m"), "create job", False),
         ((), "helm -n drawing test digits", True),
-        ((), "--reset-then-reuse-values --set model.version=2 --wait", True),
+        ((), "--reset-then-reuse-values --set model.version=2 --server-side=true --force-conflicts --wait", True),
         (("--set", "model.policy=latest"), "rollback", False),
-        ((), "The models are stored on the claim digits-pynumdraw-models (ReadWriteMany).", True),
+        ((), "The models are stored on the claim digits-pynumdraw-models (ReadWriteOnce).", True),
+        ((), "a drain of that node interrupts", True),
+        (("--set", "store.accessMode=ReadWriteMany"), "a drain of that node interrupts", False),
         (("--set", "store.keep=false"), "It is kept when the release is uninstalled.", False),
     ],
 )  # fmt: skip

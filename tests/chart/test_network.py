@@ -24,8 +24,6 @@ def allowed(rules, side):
             for peer in peers or [None]:
                 labels = peer.get("podSelector", {}) if peer else {}
                 named = labels.get("matchLabels", {}).get("app.kubernetes.io/component")
-                for expression in labels.get("matchExpressions", []):
-                    named = "+".join(expression["values"])
                 pairs.add((port["port"], named if peer else "anyone"))
     return pairs
 
@@ -38,8 +36,8 @@ def test_everything_is_denied_to_every_pod_of_the_release(policies, render):
         assert labels <= pod["metadata"]["labels"].items(), name
 
 
-def test_only_gateway_and_gate_reach_the_model_and_nobody_the_rest_port(policies):
-    assert allowed(policies()["serving"]["ingress"], "from") == {(8500, "gateway+gate")}
+def test_only_the_gateway_reaches_the_model_and_nobody_the_rest_port(policies):
+    assert allowed(policies()["serving"]["ingress"], "from") == {(8500, "gateway")}
     assert "egress" not in policies()["serving"]
 
 
@@ -47,10 +45,6 @@ def test_the_gateway_reaches_dns_and_the_model_only(policies):
     assert allowed(policies()["gateway"]["egress"], "to") == {(53, None), (8500, "serving")}
     dns = policies()["gateway"]["egress"][0]
     assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
-
-
-def test_the_gate_reaches_dns_and_the_model_only(policies):
-    assert allowed(policies()["gate"]["egress"], "to") == {(53, None), (8500, "serving")}
 
 
 def test_anyone_reaches_the_page_and_nobody_its_metrics(policies):
@@ -66,7 +60,7 @@ def test_a_narrowed_page_is_still_open_to_the_test(policies):
 def test_those_who_read_metrics_reach_the_metrics_ports_and_no_more(policies):
     found = policies(**{"networkPolicy.metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]})
     assert allowed(found["gateway"]["ingress"], "from") == {(8080, "anyone"), (9090, None)}
-    assert allowed(found["serving"]["ingress"], "from") == {(8500, "gateway+gate"), (8501, None)}
+    assert allowed(found["serving"]["ingress"], "from") == {(8500, "gateway"), (8501, None)}
 
 
 def test_nodes_may_probe_where_a_plugin_needs_to_be_told(policies):
@@ -139,3 +133,33 @@ def test_each_monitor_finds_its_service(render):
         assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
         others = [m for m in found.manifests if m["kind"] == "Service" and m is not service]
         assert not any(monitor["spec"]["selector"]["matchLabels"].items() <= other["metadata"]["labels"].items() for other in others)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"ipFamilyPolicy": "PreferDualStack"},
+        {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"]},
+        {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]},
+    ],
+    ids=str,
+)
+def test_every_service_has_the_address_families_of_the_values(render, values):
+    metrics = {"metrics.serviceMonitor.enabled": True, "networkPolicy.metricsFrom": [{"podSelector": {}}]}
+    services = [each["spec"] for each in render(**values, **metrics).manifests if each["kind"] == "Service"]
+    assert len(services) == 3
+    assert all({key: spec[key] for key in ("ipFamilyPolicy", "ipFamilies") if key in spec} == values for spec in services)
+
+
+@pytest.mark.parametrize("cidr", ["fd00:10::/64", "::/0", "2001:db8::1/128"])
+def test_no_policy_and_no_probe_is_for_one_address_family(policies, render, cidr):
+    found = policies(**{"networkPolicy.nodeCidrs": [cidr], "networkPolicy.dnsTo": [{"ipBlock": {"cidr": cidr}}]})
+    block = {"ipBlock": {"cidr": cidr}}
+    assert any(block in rule["from"] for rule in found["serving"]["ingress"]) and found["gateway"]["egress"][0]["to"] == [block]
+    for name, pod in render().pods().items():
+        for each in pod["spec"]["containers"]:
+            probes = [each[key] for key in each if key.endswith("Probe")]
+            assert all("host" not in probe.get("httpGet", probe.get("tcpSocket")) for probe in probes), name
+    gateway = render().of("Deployment", "-gateway")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "GATEWAY_HOST", "value": "::"} in gateway["env"]

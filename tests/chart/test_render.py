@@ -113,7 +113,9 @@ def test_every_pod_is_restricted(values):
             secured = container["securityContext"]
             assert secured["allowPrivilegeEscalation"] is False and secured["capabilities"] == {"drop": ["ALL"]}, name
             assert secured["readOnlyRootFilesystem"] is True, name
-            assert {"cpu", "memory"} <= set(container["resources"]["limits"]) & set(container["resources"]["requests"]), name
+            assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"]["limits"]) & set(
+                container["resources"]["requests"]
+            ), name
 
 
 @everything
@@ -129,3 +131,31 @@ def test_each_mount_has_its_volume_and_each_volume_a_mount(values):
         containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
         mounted = {mount["name"] for container in containers for mount in container.get("volumeMounts", [])}
         assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}, name
+
+
+@everything
+def test_every_scratch_volume_has_a_limit(values):
+    for name, pod in rendered(values).pods().items():
+        for volume in pod["spec"]["volumes"]:
+            if volume["name"] not in ("scratch", "extra"):  # of the values
+                assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""}), name
+
+
+@pytest.mark.parametrize("stand_in", [False, True])
+def test_every_image_can_be_named_by_digest(render, stand_in):
+    digests = {name: f"sha256:{letter * 64}" for name, letter in (("gateway", "a"), ("trainer", "b"), ("serving", "c"))}
+    found = render(**{"serving.standIn": stand_in, **{f"{name}.image.digest": digest for name, digest in digests.items()}})
+    images = {
+        each["image"] for pod in found.pods().values() for each in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    }
+    assert {image.partition("@")[2] for image in images} == set(digests.values()) - ({digests["serving"]} if stand_in else set())
+
+
+@everything
+def test_no_account_has_a_right_or_a_token(values):
+    found = rendered(values)
+    assert not {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"} & set(found.kinds())
+    accounts = [each for each in found.manifests if each["kind"] == "ServiceAccount"]
+    assert all(each["automountServiceAccountToken"] is False for each in accounts)
+    used = {pod["spec"]["serviceAccountName"] for pod in found.pods().values()}
+    assert used == {each["metadata"]["name"] for each in accounts}, "an account that no pod uses"

@@ -68,12 +68,92 @@ def test_an_existing_claim_is_used_by_all(render):
     assert claims == ["models"] * 3  # Job, CronJob, serving pods
 
 
-def test_a_store_on_one_node_takes_trainer_and_servers_there_and_the_gateways_nowhere(render):
-    found = render(**{"store.accessMode": "ReadWriteOnce", "store.node": "worker-1"})
-    where = {
-        name.split()[0] + name.split()[1][-8:]: pod["spec"].get("nodeSelector", {}).get("kubernetes.io/hostname")
-        for name, pod in found.pods().items()
-    }
-    assert where["Deployment-serving"] == "worker-1" and where["Deployment-gateway"] is None
-    assert found.of("Job")["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "worker-1"}
-    assert found.of("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
+def near(pod):
+    """The terms of a pod's required affinity to other pods."""
+    return pod["spec"].get("affinity", {}).get("podAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
+
+
+def mounts_store(pod):
+    return any("persistentVolumeClaim" in volume for volume in pod["spec"]["volumes"])
+
+
+@pytest.mark.parametrize("values", [{}, {"store.existingClaim": "models"}, {"model.policy": "latest"}, {"serving.standIn": True}], ids=str)
+def test_by_default_the_pods_that_mount_the_store_are_kept_on_one_node_and_no_others(render, values):
+    found = render(**values)
+    for name, pod in found.pods().items():
+        assert bool(near(pod)) is mounts_store(pod), name
+        for term in near(pod):
+            assert term["topologyKey"] == "kubernetes.io/hostname"
+            labels, selector = pod["metadata"]["labels"], term["labelSelector"]
+            assert selector["matchLabels"].items() <= labels.items(), (
+                "the first pod may start where no other runs only if it is near to itself"
+            )
+            (components,) = selector["matchExpressions"]
+            assert labels[components["key"]] in components["values"] and components["operator"] == "In"
+    assert "topologySpreadConstraints" not in found.of("Deployment", "-serving")["spec"]["template"]["spec"]
+    if "PersistentVolumeClaim" in found.kinds():
+        assert found.of("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"serving.nodeSelector": {"pool": "a"}},
+        {"trainer.nodeSelector": {"disk": "fast"}},
+        {"trainer.tolerations": [{"key": "batch"}], "serving.tolerations": [{"key": "cpu"}, {"key": "batch"}]},
+        {"serving.nodeSelector": {"kubernetes.io/arch": "arm64"}, "serving.image.repository": "example.com/serving"},
+    ],
+    ids=str,
+)
+def test_on_one_node_trainer_and_serving_pods_fit_the_same_nodes(render, values):
+    """Whichever comes first chooses a node for all."""
+    found = [pod["spec"] for pod in render(**values).pods().values() if mounts_store(pod)]
+    assert len(found) == 3
+    assert all(spec["nodeSelector"] == found[0]["nodeSelector"] for spec in found)
+    assert all(spec.get("tolerations") == found[0].get("tolerations") for spec in found)
+    for name, value in values.items():
+        if name.endswith("nodeSelector"):
+            assert value.items() <= found[0]["nodeSelector"].items()
+        elif name.endswith("tolerations"):
+            assert all(each in found[0]["tolerations"] for each in value)
+
+
+def test_an_affinity_of_ones_own_is_kept_beside_it(render):
+    pod = render("ci/one-node-values.yaml").of("Deployment", "-serving")["spec"]["template"]
+    assert [term["topologyKey"] for term in near(pod)] == ["zone", "kubernetes.io/hostname"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"store.accessMode": "ReadWriteMany"}, {"store.accessMode": "ReadOnlyMany", "trainer.enabled": False, "store.existingClaim": "m"}],
+)
+def test_a_store_for_many_nodes_binds_no_pod(render, values):
+    for name, pod in render(**values).pods().items():
+        assert near(pod) == [], name
+
+
+@pytest.mark.parametrize("values", [{}, {"serving.podDisruptionBudget.enabled": True}, {"serving.replicas": 5}], ids=str)
+def test_on_one_node_no_budget_holds_up_a_drain(render, values):
+    names = [each["metadata"]["name"] for each in render(**values).manifests if each["kind"] == "PodDisruptionBudget"]
+    assert names == ["digits-pynumdraw-gateway"]
+
+
+@pytest.mark.parametrize(("keep", "version"), [(2, 1), (10, 4), (1000, 12)])
+def test_old_versions_are_removed_after_each_training_but_the_first(render, job, keep, version):
+    values = {"store.keepVersions": keep, "model.version": version}
+    spec = render(**values).of("CronJob")["spec"]["jobTemplate"]["spec"]
+    pod = spec["template"]["spec"]
+    (trainer,), (prune,) = pod["initContainers"], pod["containers"]
+    assert trainer["name"] == "trainer" and prune["command"][-1] == "prune"
+    assert prune["args"] == ["--store=/store", "--name=digits", f"--keep={keep}", "--served", str(version)]
+    assert spec["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "trainer"
+    failed = [rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    assert {"containerName": "prune", "operator": "NotIn", "values": [0]} in failed, "a retry would train again"
+    assert "initContainers" not in job(**values)["spec"]["template"]["spec"], "the first version is the only one"
+
+
+def test_where_the_server_polls_the_store_the_two_newest_versions_are_kept(render, refusal):
+    (prune,) = render(**{"model.policy": "latest"}).of("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert "--served" not in prune["args"]
+    for keep in (1, 0, -3):
+        assert "at '/store/keepVersions': minimum" in refusal(**{"store.keepVersions": keep})

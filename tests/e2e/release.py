@@ -112,6 +112,7 @@ class Release:
             "gateway": images,
             "trainer": images | {"resources": {"requests": {"cpu": "500m"}}},
             "serving": {"standIn": self.site.stand_in},
+            "store": {"accessMode": "ReadWriteMany"},
             "ingress": {"hosts": [self.host], "path": PATH},
         }
         path.write_text(json.dumps(mine))  # JSON is YAML
@@ -138,7 +139,7 @@ class Release:
 
     def upgrade(self, *flags: str) -> None:
         """Upgrade the release with the chart as it is here; the values stay, but for what the flags say."""
-        self.run(f"helm upgrade {NAME} {tools.CHART} --reset-then-reuse-values --wait {' '.join(flags)}")
+        self.run(f"helm upgrade {NAME} {tools.CHART} --reset-then-reuse-values --server-side=true --force-conflicts --wait {' '.join(flags)}")
 
     def documented(self, name: str, *changes: tuple[str, str]) -> str:
         """The command that the documents give under this name, parts of it replaced; AssertionError where a part is not in it."""

@@ -153,9 +153,10 @@ def test_a_foreign_pod_reaches_the_page_and_nothing_else(release, under_load):
     image = release.images["gateway"]
     found = json.loads(release.run_pod("foreign", image, closed + opened, HERE / "reachable_ports.py"))
     assert {address for address, result in found.items() if result == "open"} == set(opened)
-    labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "gate"}
-    found = json.loads(release.run_pod("gate", image, [f"{ip}:8500" for ip in serving], HERE / "reachable_ports.py", labels=labels))
-    release.kubectl("delete", "pod", "gate", "foreign", "--wait")
+    labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "gateway"}
+    addresses = [f"{ip}:8500" for ip in serving]
+    found = json.loads(release.run_pod("like-a-gateway", image, addresses, HERE / "reachable_ports.py", labels=labels))
+    release.kubectl("delete", "pod", "like-a-gateway", "foreign", "--wait")
     assert set(found.values()) == {"open"}, "a pod that may connect cannot either, so this test shows nothing"
 
 

@@ -72,7 +72,35 @@ app.kubernetes.io/part-of: pynumdraw
 {{ .Values.store.existingClaim | default (printf "%s-models" (include "pynumdraw.fullname" .)) }}
 {{- end }}
 
-{{- /* Fields of every pod. (dict "root" $ "component" "…" "settings" .Values.… "nodeSelector" dict) */}}
+{{- /* "true" where the store's volume can be mounted on one node only, so that all pods that mount it are kept together. */}}
+{{- define "pynumdraw.oneNode" -}}
+{{ eq .Values.store.accessMode "ReadWriteOnce" | ternary "true" "" }}
+{{- end }}
+
+{{- /*
+Where a pod that mounts the store may run: the settings' own nodeSelector, tolerations and affinity; on a store for one node those of
+trainer and serving pods together, and the node where such a pod runs already. The first such pod chooses the node, since a pod that
+matches its own affinity may run where no other does. Components by name, so that pods of an earlier chart count too.
+(dict "root" $ "settings" .Values.… "servesModel" bool)
+*/}}
+{{- define "pynumdraw.storePlacement" -}}
+{{- $v := .root.Values -}}
+{{- $arch := and (not $v.serving.standIn) (not (hasKey ($v.serving.nodeSelector | default dict) "kubernetes.io/arch")) | ternary (dict "kubernetes.io/arch" "amd64") dict -}}
+{{- $placement := dict "nodeSelector" (mustMergeOverwrite (dict) (.servesModel | ternary $arch dict) (.settings.nodeSelector | default dict)) "tolerations" (.settings.tolerations | default list) "affinity" (deepCopy (.settings.affinity | default dict)) -}}
+{{- if include "pynumdraw.oneNode" .root -}}
+{{- $writer := $v.trainer.enabled | ternary $v.trainer (dict "nodeSelector" dict "tolerations" list) -}}
+{{- $_ := set $placement "nodeSelector" (mustMergeOverwrite (dict) $arch ($writer.nodeSelector | default dict) ($v.serving.nodeSelector | default dict)) -}}
+{{- $_ := set $placement "tolerations" (concat ($writer.tolerations | default list) ($v.serving.tolerations | default list) | uniq) -}}
+{{- $labels := dict "matchLabels" (include "pynumdraw.selector" (dict "root" .root) | fromYaml) "matchExpressions" (list (dict "key" "app.kubernetes.io/component" "operator" "In" "values" (list "serving" "trainer" "store-list"))) -}}
+{{- $near := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" $labels -}}
+{{- $podAffinity := $placement.affinity.podAffinity | default dict -}}
+{{- $_ := set $podAffinity "requiredDuringSchedulingIgnoredDuringExecution" (append ($podAffinity.requiredDuringSchedulingIgnoredDuringExecution | default list) $near) -}}
+{{- $_ := set $placement.affinity "podAffinity" $podAffinity -}}
+{{- end -}}
+{{ toYaml $placement }}
+{{- end }}
+
+{{- /* Fields of every pod. (dict "root" $ "component" "…" "settings" .Values.…, with nodeSelector, tolerations and affinity or those of "placement") */}}
 {{- define "pynumdraw.podSettings" -}}
 serviceAccountName: {{ include "pynumdraw.fullname" .root }}-{{ .component }}
 automountServiceAccountToken: false
@@ -81,13 +109,14 @@ securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with mustMergeOverwrite (dict) (.nodeSelector | default dict) (.settings.nodeSelector | default dict) }}
+{{- $placement := .placement | default .settings }}
+{{- with $placement.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .settings.tolerations }}
+{{- with $placement.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .settings.affinity }}
+{{- with $placement.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .settings.priorityClassName }}
@@ -107,9 +136,45 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* The one node of a ReadWriteOnce store, as a node selector. */}}
-{{- define "pynumdraw.storeNode" -}}
-{{- with .Values.store.node }}kubernetes.io/hostname: {{ . | quote }}{{ end }}
+{{- /*
+The pods that a Deployment shall have. With autoscaling on, those that there are, and at least the minimum: a new autoscaler begins with
+what runs. Nothing where server-side apply is used and the scale subresource holds the field, so that no upgrade or rollback takes it
+back. Otherwise it has to stay declared: a field that helm no longer declares is removed, and the Deployment falls to one pod.
+(dict "root" $ "component" "gateway" or "serving")
+*/}}
+{{- define "pynumdraw.replicas" -}}
+{{- $settings := index .root.Values .component -}}
+{{- if not $settings.autoscaling.enabled -}}
+replicas: {{ $settings.replicas | int64 }}
+{{- else -}}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace (printf "%s-%s" (include "pynumdraw.fullname" .root) .component) -}}
+{{- $pods := dig "spec" "replicas" 0 $live | int64 -}}
+{{- $applied := false -}}
+{{- $declared := false -}}
+{{- $scaled := false -}}
+{{- range dig "metadata" "managedFields" list $live -}}
+{{- $holds := hasKey (dig "fieldsV1" "f:spec" dict .) "f:replicas" -}}
+{{- if eq .operation "Apply" -}}
+{{- $applied = true -}}
+{{- $declared = or $declared $holds -}}
+{{- else if and $holds (eq (.subresource | default "") "scale") -}}
+{{- $scaled = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not (and $applied $scaled (not $declared) (gt $pods 0) (semverCompare ">=4.0.0-0" .root.Capabilities.HelmVersion.Version)) -}}
+replicas: {{ max $pods ($settings.autoscaling.minReplicas | int64) }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* Address families of a Service. */}}
+{{- define "pynumdraw.ipFamilies" -}}
+{{- with .Values.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
 {{- end }}
 
 {{- /* Whole cores of a CPU quantity, at least 1. */}}
@@ -133,7 +198,75 @@ priorityClassName: {{ . | quote }}
 {{- end -}}
 {{- end }}
 
-{{- /* The spec of a training Job; `ifEmpty` for the one that makes the first version. (dict "root" $ "ifEmpty" bool) */}}
+{{- /* The container that trains. (dict "root" $ "ifEmpty" bool) */}}
+{{- define "pynumdraw.trainerContainer" -}}
+{{- $trainer := .root.Values.trainer -}}
+name: trainer
+image: {{ include "pynumdraw.image" (dict "root" .root "image" $trainer.image) | quote }}
+imagePullPolicy: {{ $trainer.image.pullPolicy }}
+command: [python, -m, trainer, fit]
+args:
+  - --data=data
+  - --store=/store
+  - --name={{ .root.Values.model.name }}
+  - --recipe={{ $trainer.recipe }}
+  - --seed={{ $trainer.seed | int64 }}
+  {{- if .ifEmpty }}
+  - --if-empty
+  {{- end }}
+{{- with $trainer.extraEnv }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+resources: {{- toYaml $trainer.resources | nindent 2 }}
+securityContext: {{- toYaml .root.Values.containerSecurityContext | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+volumeMounts:
+  - {name: store, mountPath: /store}
+  - {name: tmp, mountPath: /tmp}
+  {{- with $trainer.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{- /* Versions that must stay: the one that is served, and the one that was served before it, which the live CronJob remembers. A list as JSON. */}}
+{{- define "pynumdraw.servedVersions" -}}
+{{- $served := list (.Values.model.version | toString) -}}
+{{- $live := lookup "batch/v1" "CronJob" .Release.Namespace (printf "%s-train" (include "pynumdraw.fullname" .)) -}}
+{{- range dig "metadata" "annotations" "pynumdraw/served-versions" "" $live | splitList " " -}}
+{{- if and . (not (has . $served)) (lt (len $served) 2) }}{{ $served = append $served . }}{{ end -}}
+{{- end -}}
+{{ toJson $served }}
+{{- end }}
+
+{{- /* The container that removes old versions after a training. */}}
+{{- define "pynumdraw.pruneContainer" -}}
+name: prune
+image: {{ include "pynumdraw.image" (dict "root" . "image" .Values.trainer.image) | quote }}
+imagePullPolicy: {{ .Values.trainer.image.pullPolicy }}
+command: [python, -m, pynumdraw.store, prune]
+args:
+  - --store=/store
+  - --name={{ .Values.model.name }}
+  - --keep={{ .Values.store.keepVersions | int64 }}
+  {{- if eq .Values.model.policy "version" }}
+  - --served
+  {{- range include "pynumdraw.servedVersions" . | fromJsonArray }}
+  - {{ . | quote }}
+  {{- end }}
+  {{- end }}
+resources:
+  requests: {cpu: 50m, memory: 64Mi, ephemeral-storage: 16Mi}
+  limits: {cpu: "1", memory: 256Mi, ephemeral-storage: 64Mi}
+securityContext: {{- toYaml .Values.containerSecurityContext | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+volumeMounts:
+  - {name: store, mountPath: /store}
+{{- end }}
+
+{{- /*
+The spec of a training Job. `ifEmpty`: the one that makes the first version, after which there is nothing to remove; any other removes old
+versions once its training is done. (dict "root" $ "ifEmpty" bool)
+*/}}
 {{- define "pynumdraw.trainingSpec" -}}
 {{- $root := .root -}}
 {{- $trainer := $root.Values.trainer -}}
@@ -143,48 +276,37 @@ podFailurePolicy:
   rules:
     - action: FailJob # exit code 2: the trainer refuses its data or its store, and a retry would not help
       onExitCodes: {containerName: trainer, operator: In, values: [2]}
+    {{- if not .ifEmpty }}
+    - action: FailJob # a retry would train again, and the version is published
+      onExitCodes: {containerName: prune, operator: NotIn, values: [0]}
+    {{- end }}
     - action: Ignore # a drained node does not count as a failed training
       onPodConditions: [{type: DisruptionTarget, status: "True"}]
 template:
   metadata:
     labels: {{- include "pynumdraw.podLabels" (dict "root" $root "component" "trainer" "settings" $trainer) | nindent 6 }}
-    {{- with $trainer.podAnnotations }}
+    {{- $main := .ifEmpty | ternary dict (dict "kubectl.kubernetes.io/default-container" "trainer") }}
+    {{- with mustMergeOverwrite $main ($trainer.podAnnotations | default dict) }}
     annotations: {{- toYaml . | nindent 6 }}
     {{- end }}
   spec:
     restartPolicy: Never
-    {{- include "pynumdraw.podSettings" (dict "root" $root "component" "trainer" "settings" $trainer "nodeSelector" (include "pynumdraw.storeNode" $root | fromYaml)) | nindent 4 }}
+    {{- $placement := include "pynumdraw.storePlacement" (dict "root" $root "settings" $trainer "servesModel" false) | fromYaml }}
+    {{- include "pynumdraw.podSettings" (dict "root" $root "component" "trainer" "settings" $trainer "placement" $placement) | nindent 4 }}
+    {{- if .ifEmpty }}
     containers:
-      - name: trainer
-        image: {{ include "pynumdraw.image" (dict "root" $root "image" $trainer.image) | quote }}
-        imagePullPolicy: {{ $trainer.image.pullPolicy }}
-        command: [python, -m, trainer, fit]
-        args:
-          - --data=data
-          - --store=/store
-          - --name={{ $root.Values.model.name }}
-          - --recipe={{ $trainer.recipe }}
-          - --seed={{ $trainer.seed | int64 }}
-          {{- if .ifEmpty }}
-          - --if-empty
-          {{- end }}
-        {{- with $trainer.extraEnv }}
-        env: {{- toYaml . | nindent 10 }}
-        {{- end }}
-        resources: {{- toYaml $trainer.resources | nindent 10 }}
-        securityContext: {{- toYaml $root.Values.containerSecurityContext | nindent 10 }}
-        terminationMessagePolicy: FallbackToLogsOnError
-        volumeMounts:
-          - {name: store, mountPath: /store}
-          - {name: tmp, mountPath: /tmp}
-          {{- with $trainer.extraVolumeMounts }}
-          {{- toYaml . | nindent 10 }}
-          {{- end }}
+      - {{ include "pynumdraw.trainerContainer" . | nindent 8 | trim }}
+    {{- else }}
+    initContainers:
+      - {{ include "pynumdraw.trainerContainer" . | nindent 8 | trim }}
+    containers:
+      - {{ include "pynumdraw.pruneContainer" $root | nindent 8 | trim }}
+    {{- end }}
     volumes:
       - name: store
         persistentVolumeClaim: {claimName: {{ include "pynumdraw.claim" $root | quote }}}
       - name: tmp
-        emptyDir: {}
+        emptyDir: {sizeLimit: 1Gi}
       {{- with $trainer.extraVolumes }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -198,7 +320,7 @@ template:
 
 {{- /* The gateway's settings, a YAML list of environment variables. */}}
 {{- define "pynumdraw.gatewayEnv" -}}
-- {name: GATEWAY_HOST, value: 0.0.0.0}
+- {name: GATEWAY_HOST, value: "::"}
 - {name: GATEWAY_PORT, value: "8080"}
 - {name: GATEWAY_MANAGEMENT_PORT, value: "9090"}
 - {name: GATEWAY_BASE_PATH, value: {{ .Values.ingress.path | quote }}}
