@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from k8s import store_job
+from k8s import claims, store_job
+from k8s.conflicts import Conflict, conflicts
 from k8s.errors import Refused
 from k8s.pods import TEMPLATE_LABEL, VERSION_LABEL, Pod, container_statuses, pod_state
 
@@ -18,6 +19,8 @@ _REVISION = "deployment.kubernetes.io/revision"
 _GATEWAY_TIMEOUT_S = 10  # arbitrary: for one gateway's /api/v1/versions, which needs milliseconds
 _JOB_POLL_S = 0.5  # arbitrary
 _ERROR_CHARACTERS = 500  # arbitrary: the end of the log of a Job that failed
+_TELLING_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")  # why a container does not start
+_PROBE_EVENT = "Unhealthy"  # tells why a container was restarted; before that a probe may fail
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,67 @@ class Cluster:
             raise Refused(f"cannot list the store: {text.strip()[-_ERROR_CHARACTERS:] or 'the Job printed nothing'}") from exc
         return rows
 
+    def claim_reason(self) -> str | None:
+        """Why the claim of the store is not bound, and what to set; None where it is."""
+        volumes = self._deployment("serving").spec.template.spec.volumes
+        (name,) = [volume.persistent_volume_claim.claim_name for volume in volumes if volume.name == "store"]
+        try:
+            claim = self._core.read_namespaced_persistent_volume_claim(name, self.namespace)
+        except client.ApiException as exc:
+            return f"claim {name} cannot be read: {exc.reason}. Set store.existingClaim to a claim that there is."
+        try:
+            classes = [each.metadata.name for each in client.StorageV1Api(self._api).list_storage_class().items]
+        except client.ApiException:
+            classes = None  # a user of one namespace may not list them
+        events = self._events("PersistentVolumeClaim", name)
+        failures = [event.message for event in events if event.type == "Warning"]  # others say only that something waits
+        return claims.unbound_reason(claim, classes, failures or [event.message for event in events])
+
+    def conflicts(self, manifests: Iterable[dict[str, Any]], manager: str) -> list[Conflict]:
+        """Fields that others hold and that `manager` would change by applying these manifests; nothing is applied.
+
+        Raises Refused with the API server's message where it would not take a manifest at all.
+        """
+        found = []
+        for manifest in manifests:
+            path = self._path(manifest)
+            query = [("fieldManager", manager), ("dryRun", "All"), ("force", "false")]
+            try:
+                self._call(path, "PATCH", query, json.dumps(manifest))
+            except client.ApiException as exc:
+                status = json.loads(exc.body or "{}")
+                causes = conflicts(status, manifest, self._call(path, "GET")) if exc.status == 409 else []
+                if not causes:
+                    with translate_api_errors():
+                        raise
+                found += causes
+        return found
+
+    def _path(self, manifest: dict[str, Any]) -> str:
+        version, kind = manifest["apiVersion"], manifest["kind"].lower()
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es" if kind.endswith("s") else f"{kind}s"
+        prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        return f"{prefix}/namespaces/{self.namespace}/{plural}/{manifest['metadata']['name']}"
+
+    def _call(self, path: str, method: str, query: Sequence[tuple[str, str]] = (), body: str | None = None) -> dict[str, Any]:
+        """A request of the API for which the client has no method that takes any kind; JSON is YAML, so the body may be JSON."""
+        headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
+        sent = self._api.param_serialize(
+            method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        reply = self._api.call_api(*sent)
+        text = reply.read().decode()
+        if not 200 <= reply.status < 300:
+            raise client.ApiException(reply.status, reply.reason, body=text)
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+    def _events(self, kind: str, name: str) -> list[client.CoreV1Event]:
+        """Events about an object, the newest last."""
+        chosen = f"involvedObject.kind={kind},involvedObject.name={name}"
+        found = self._core.list_namespaced_event(self.namespace, field_selector=chosen).items
+        return sorted(found, key=lambda event: str(event.last_timestamp or event.event_time or ""))
+
     def _wait_for_job(self, job: str) -> client.V1Pod:
         """The Job's pod, once it has ended."""
         deadline = time.monotonic() + store_job.TIMEOUT_S
@@ -153,16 +217,27 @@ class Cluster:
     def _describe(self, pod: client.V1Pod) -> Pod:
         found = pod_state(pod)
         labels = pod.metadata.labels or {}
+        restarts = sum(status.restart_count for status in container_statuses(pod))
+        event = self._telling_event(pod, restarts) if found.state in ("starting", "loading", "failing") else None
+        reason = "; ".join(filter(None, (event, found.reason)))
         return Pod(
             name=pod.metadata.name,
             node=pod.spec.node_name or "",
             template=labels.get(TEMPLATE_LABEL, ""),
             version=labels.get(VERSION_LABEL, ""),
             state=found.state,
-            restarts=sum(status.restart_count for status in container_statuses(pod)),
-            reason=self._last_log_line(pod, found.waiting_container) if found.waiting_container else found.reason,
+            restarts=restarts,
+            reason=self._last_log_line(pod, found.waiting_container) if found.waiting_container else reason or None,
             failed=found.failed,
         )
+
+    def _telling_event(self, pod: client.V1Pod, restarts: int) -> str | None:
+        """The newest event that says why a pod does not get ready."""
+        reasons = (*_TELLING_EVENTS, _PROBE_EVENT) if restarts else _TELLING_EVENTS
+        with suppress(client.ApiException):
+            found = [event.message for event in self._events("Pod", pod.metadata.name) if event.reason in reasons]
+            return " ".join(found[-1].split()) if found else None
+        return None
 
     def _last_log_line(self, pod: client.V1Pod, container: str) -> str | None:
         with suppress(client.ApiException):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from k8s.errors import Refused
 
 CHART = Path(__file__).resolve().parents[1] / "helm" / "pynumdraw"
@@ -48,6 +50,24 @@ class Helm:
         chosen = [] if revision is None else ["--revision", str(revision)]
         found: dict[str, Any] = json.loads(self.run("get", "values", release, "--all", "--output", "json", *chosen))
         return found
+
+    def applies_server_side(self, release: str) -> bool:
+        """Whether helm applies the release server-side: with Helm 4, a release that Helm 4 installed."""
+        found: dict[str, Any] = json.loads(self.run("get", "metadata", release, "--output", "json"))
+        return found.get("applyMethod") == "ssa"
+
+    @property
+    def field_manager(self) -> str:
+        """The name by which the API server knows helm: that of its file."""
+        return Path(self.binary).name
+
+    def manifests(self, *command: str) -> list[dict[str, Any]]:
+        """The manifests that a command which prints them gives, or an upgrade of that command would apply."""
+        if command[0] == "upgrade":
+            text = json.loads(self.run(*command, "--dry-run=server", "--output", "json"))["manifest"]
+        else:
+            text = self.run(*command)
+        return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
     def history(self, release: str) -> list[dict[str, Any]]:
         """The revisions of a release, the newest last: revision, status, chart, description."""

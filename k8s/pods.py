@@ -30,7 +30,7 @@ class Pod:
     version: str
     """Version of the model, from its label; empty for other components."""
     state: str
-    """ready, starting, waiting (for its version), loading, pending, failing, ending, succeeded or failed."""
+    """ready, starting, waiting (for its version), training, loading, pending, failing, ending, succeeded or failed."""
     restarts: int
     reason: str | None
     """Why it is not ready, where that is known."""
@@ -74,7 +74,9 @@ def _container_state(pod: client.V1Pod, status: client.V1ContainerStatus) -> Pod
     if reason := failure_reason(pod, status.name):
         return PodState("failing", reason, failed=status.restart_count > 0)
     if status.state.running:
-        return PodState("waiting", waiting_container=status.name) if status.name == "fetch" else PodState("loading")
+        if status.name == "fetch":
+            return PodState("waiting", waiting_container=status.name)
+        return PodState("training" if status.name == "trainer" else "loading")
     return None
 
 

@@ -5,6 +5,7 @@ watches after it.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from k8s.cluster import Cluster, RolloutStatus
@@ -18,7 +19,8 @@ _POLL_S = 1  # arbitrary
 def upgrade(cluster: Cluster, helm: Helm, version: int, chart: Path, timeout_s: float) -> None:
     """Move the release to a version that the store holds, and wait until every pod serves it.
 
-    Raises Refused for a version that is missing or corrupt, RolloutStalled where the new pods fail or need longer than `timeout_s`.
+    Raises Refused for a version that is missing or corrupt, and for a field that Argo CD or the like holds; RolloutStalled where the new
+    pods fail or need longer than `timeout_s`.
     """
     current = helm.history(cluster.release)[-1]
     model = helm.values(cluster.release)["model"]
@@ -28,7 +30,8 @@ def upgrade(cluster: Cluster, helm: Helm, version: int, chart: Path, timeout_s: 
     if rows[version]["state"] != "valid":
         raise Refused(f"version {version} cannot be served: {rows[version]['reason']}")
     print(f"version {model['version']} → {version}; chart {current['chart']} → {helm.chart_name(chart)}", flush=True)
-    helm.run("upgrade", cluster.release, str(chart), "--reset-then-reuse-values", "--set", f"model.version={version}")
+    command = ("upgrade", cluster.release, str(chart), "--reset-then-reuse-values", "--set", f"model.version={version}")
+    helm.run(*command, *_take_over(cluster, helm, command))
     follow(cluster, timeout_s)
     print(f"version {version} is served. To return: python -m k8s rollback")
 
@@ -45,9 +48,29 @@ def rollback(cluster: Cluster, helm: Helm, revision: int | None, timeout_s: floa
         raise Refused(f"release {cluster.release} has no revision {revision}; there are: {', '.join(map(str, history))}")
     version = helm.values(cluster.release, revision)["model"]["version"]
     print(f"back to revision {revision}: version {version}", flush=True)
-    helm.run("rollback", cluster.release, str(revision))
+    flags = _take_over(cluster, helm, ("get", "manifest", cluster.release, "--revision", str(revision)))
+    helm.run("rollback", cluster.release, str(revision), *flags)
     follow(cluster, timeout_s)
     print(f"version {version} is served")
+
+
+def _take_over(cluster: Cluster, helm: Helm, command: Sequence[str]) -> list[str]:
+    """Flags with which helm can apply what `command` gives, though others hold some of its fields; prints which.
+
+    What somebody set by hand or an autoscaler set is taken over. Raises Refused where another program applies manifests of its own: it
+    would set the field again.
+    """
+    if not helm.applies_server_side(cluster.release):
+        return []  # client-side, helm overwrites what others set
+    found = cluster.conflicts(helm.manifests(*command), helm.field_manager)
+    if appliers := [conflict for conflict in found if conflict.applied]:
+        raise Refused(
+            "; ".join(map(str, appliers)) + ". That manager applies manifests of its own and would set it again: change the version where "
+            "its manifests come from, or end it and let helm take the field: helm upgrade … --server-side=true --force-conflicts"
+        )
+    for conflict in found:
+        print(f"taken over: {conflict}", flush=True)
+    return ["--force-conflicts"] if found else []
 
 
 def follow(cluster: Cluster, timeout_s: float) -> None:

@@ -21,6 +21,8 @@ def status(cluster: Cluster, helm: Helm) -> None:
         + [(pod.name, pod.node, pod.version, pod.state, str(pod.restarts)) for pod in everyone]
     )
     _print_answers(cluster.answers())
+    if unbound := cluster.claim_reason():
+        print(f"\n{unbound}")
     for line in dict.fromkeys(f"{pod.state}: {pod.reason}" for pod in everyone if pod.reason):
         print(f"\n{line}")
     _print_rollout(cluster.rollout("serving"), pods["serving"])

@@ -24,6 +24,10 @@ class FakeCluster:
         self.store: Any = []
         self.jobs: list[dict[str, Any]] = []
         self.deleted: list[str] = []
+        self.claim: dict[str, Any] = {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}}
+        self.classes: list[str] | None = ["standard"]
+        self.events: list[dict[str, Any]] = []
+        self.held: dict[str, list[dict[str, str]]] = {}  # causes of the conflict that applying the object of this name meets
         self.templates = {"gateway": "g1", "serving": "s1"}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -106,6 +110,19 @@ class FakeCluster:
                 )
             case "GET", _ if "/proxy/" in path:
                 return self.answers.get(part[6].partition(":")[0])
+            case "GET", "events":
+                chosen = dict(pair.split("=") for pair in query["fieldSelector"][0].split(","))
+                return {"items": [each for each in self.events if each["involvedObject"]["name"] == chosen["involvedObject.name"]]}
+            case "GET", _ if part[-2] == "persistentvolumeclaims":
+                return {**self.claim, "metadata": {"name": part[-1]}}
+            case "GET", "/apis/storage.k8s.io/v1/storageclasses":
+                return (
+                    None if self.classes is None else {"items": [{"metadata": {"name": each}, "provisioner": "x"} for each in self.classes]}
+                )
+            case "GET", _ if part[-2] == "deployments":
+                return self.deployment(part[-1].rpartition("-")[2])
+            case "PATCH", _ if query == {"fieldManager": ["helm"], "dryRun": ["All"], "force": ["false"]}:
+                return {"kind": "Status", "code": 409, "details": {"causes": self.held[part[-1]]}} if part[-1] in self.held else body
             case "POST", _ if path.endswith("/jobs"):
                 self.jobs.append(body)
                 return body | {"metadata": body["metadata"] | {"name": "list-1"}}
@@ -123,7 +140,7 @@ class FakeCluster:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 found = cluster.answer(self.command, unquote(where.path), parse_qs(where.query), body)
-                status = 200
+                status = found.get("code", 200) if isinstance(found, dict) else 200
                 if found is None:
                     status, found = 404, {"kind": "Status", "message": f"{where.path} not found"}
                 text = found if isinstance(found, str) else json.dumps(found)
@@ -133,7 +150,7 @@ class FakeCluster:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            do_POST = do_DELETE = do_GET
+            do_POST = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, *arguments: object) -> None:
                 """Logs nothing."""

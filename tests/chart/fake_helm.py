@@ -17,6 +17,12 @@ if arguments[0] == "history":
     print(json.dumps(facts["history"]))
 elif arguments[0] == "show":
     print("apiVersion: v2\nname: pynumdraw\nversion: 0.2.0")
+elif arguments[:2] == ["get", "metadata"]:
+    print(json.dumps({"applyMethod": facts["apply_method"]} if facts.get("apply_method") else {}))
+elif arguments[:2] == ["get", "manifest"]:
+    print(facts.get("manifest", ""))
+elif arguments[0] == "upgrade" and "--dry-run=server" in arguments:
+    print(json.dumps({"manifest": facts["manifest"]}))
 elif arguments[:2] == ["get", "values"]:
     at = arguments[arguments.index("--revision") + 1] if "--revision" in arguments else str(facts["history"][-1]["revision"])
     print(json.dumps({"model": {"name": "digits", "policy": "version", "version": facts["versions"][at]}}))

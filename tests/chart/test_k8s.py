@@ -288,16 +288,21 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(console, tmp_path):
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("values", [{}, {"store.accessMode": "ReadWriteOnce", "store.node": "n1"}], ids=["rwx", "one-node"])
+@pytest.mark.parametrize("values", [{}, {"store.accessMode": "ReadWriteMany"}], ids=["one-node", "rwx"])
 def test_the_job_that_lists_the_store_is_valid_and_as_restricted_as_the_serving_pods(render, version, values):
     found = render(**values)
     template = found.of("Deployment", "-serving")["spec"]["template"]
     job = list_job(template, "pynumdraw")
     validate(job, version)
     spec, fetch = job["spec"]["template"]["spec"], template["spec"]["initContainers"][0]
-    assert spec["securityContext"] == template["spec"]["securityContext"] and spec.get("nodeSelector") == template["spec"].get(
-        "nodeSelector"
-    )
+    assert spec["securityContext"] == template["spec"]["securityContext"]
+    assert [spec.get(key) for key in ("nodeSelector", "affinity")] == [template["spec"].get(key) for key in ("nodeSelector", "affinity")]
+    if not values:
+        (near,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert (
+            job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+            in near["labelSelector"]["matchExpressions"][0]["values"]
+        )
     (lists,) = spec["containers"]
     assert lists["securityContext"] == fetch["securityContext"] and lists["image"] == fetch["image"]
     assert lists["args"] == ["--store=/store", "--name=digits"]
@@ -312,3 +317,149 @@ def test_upgrade_is_refused_where_the_server_polls_the_store(render):
     template = render(**{"model.policy": "latest"}).of("Deployment", "-serving")["spec"]["template"]
     with pytest.raises(Refused, match=r"model\.policy is latest"):
         list_job(template, "pynumdraw")
+
+
+SCALE = {
+    "reason": "FieldManagerConflict",
+    "message": 'conflict with "kubectl" with subresource "scale" using apps/v1',
+    "field": ".spec.replicas",
+}
+IMAGE = {
+    "reason": "FieldManagerConflict",
+    "message": 'conflict with "kubectl-set" using apps/v1 at 2026-01-01T00:00:00Z',
+    "field": '.spec.template.spec.containers[name="gateway"].image',
+}
+AUTOSCALER = {**SCALE, "message": 'conflict with "kube-controller-manager" with subresource "scale" using apps/v1'}
+ARGO_CD = {**IMAGE, "message": 'conflict with "argocd-controller"'}
+
+
+@pytest.fixture
+def server_side(console, cluster, render):
+    """A console whose helm applies server-side."""
+    ready(cluster, "2", "2")
+    cluster.store = [{"version": 2, **VALID}, {"version": 3, **VALID}]
+    deployments = [render(**{"model.version": 3, "serving.replicas": 4}).of("Deployment", ending) for ending in ("-serving", "-gateway")]
+    policy = render().of("NetworkPolicy", "-deny")
+    console.set_helm(apply_method="ssa", manifest="\n---\n".join(map(json.dumps, [*deployments, policy])))
+    return console
+
+
+@pytest.mark.parametrize("command", [("upgrade", "3"), ("rollback",)], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("component", "cause", "sentence"),
+    [
+        (
+            "serving",
+            SCALE,
+            "taken over: Deployment digits-pynumdraw-serving: .spec.replicas is held by kubectl (scale); it is 2, this sets 4",
+        ),
+        ("gateway", IMAGE, ".image is held by kubectl-set; it is localhost/pynumdraw-gateway:0.1.0, this sets localhost"),
+        ("serving", AUTOSCALER, "is held by kube-controller-manager (scale); it is 2, this sets 4"),
+    ],
+    ids=["kubectl-scale", "kubectl-set", "autoscaler"],
+)
+def test_a_field_that_another_owner_holds_is_named_and_taken_over(server_side, cluster, command, component, cause, sentence):
+    cluster.held[f"digits-pynumdraw-{component}"] = [cause]
+    code, out, err = server_side.run(*command)
+    assert (code, err) == (0, "") and sentence in out
+    changed = [call for call in server_side.helm_calls(command[0]) if "--dry-run=server" not in call]
+    assert len(changed) == 1 and changed[0][-1] == "--force-conflicts"
+
+
+@pytest.mark.parametrize("command", [("upgrade", "3"), ("rollback",)], ids=lambda words: words[0])
+def test_a_field_that_another_program_applies_is_refused_before_anything_is_changed(server_side, cluster, command):
+    cluster.held["digits-pynumdraw-gateway"] = [SCALE, ARGO_CD]
+    code, _, err = server_side.run(*command)
+    assert code == 2 and 'containers[name="gateway"].image is held by argocd-controller' in err
+    assert "change the version where its manifests come from" in err and "--force-conflicts" in err and "kubectl (scale)" not in err
+    assert [call for call in server_side.helm_calls(command[0]) if "--dry-run=server" not in call] == []
+
+
+@pytest.mark.parametrize("command", [("upgrade", "3"), ("rollback",)], ids=lambda words: words[0])
+def test_nothing_is_forced_without_a_conflict(server_side, command):
+    assert server_side.run(*command)[0] == 0
+    assert not any("--force-conflicts" in call for call in server_side.helm_calls(command[0]))
+
+
+def test_a_release_that_helm_applies_client_side_needs_no_force(console, cluster):
+    ready(cluster, "2", "2")
+    cluster.store = [{"version": 3, **VALID}]
+    cluster.held["digits-pynumdraw-serving"] = [SCALE]
+    assert console.run("upgrade", "3")[0] == 0 and "--force-conflicts" not in console.helm_calls("upgrade")[0]
+
+
+PROVISIONER = "no volume of class one-node can be ReadWriteMany"
+
+
+@pytest.mark.parametrize(
+    ("claim", "classes", "events", "sentences"),
+    [
+        (
+            {"accessModes": ["ReadWriteMany"], "storageClassName": "one-node"},
+            ["one-node"],
+            [PROVISIONER, "Waiting for a volume to be created"],
+            [
+                "is Pending: storage class one-node, ReadWriteMany",
+                PROVISIONER,
+                "Set store.accessMode=ReadWriteOnce",
+                "or store.storageClass to a class",
+            ],
+        ),
+        (
+            {"accessModes": ["ReadWriteOnce"]},
+            ["a", "b"],
+            [],
+            ["storage class none, ReadWriteOnce", "no default storage class", "Set store.storageClass to one of: a, b."],
+        ),
+        ({"accessModes": ["ReadWriteOnce"]}, None, [], ["no default storage class. Set store.storageClass. A claim does not change"]),
+        (
+            {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"},
+            ["a"],
+            [],
+            ["storage class fast", "There is no such class. Set store.storageClass to one of: a."],
+        ),
+        (
+            {"accessModes": ["ReadWriteOnce"], "storageClassName": "a"},
+            ["a"],
+            ["waiting for first consumer"],
+            ["storage class a, ReadWriteOnce (waiting for first consumer)", "bound with the first pod that mounts it"],
+        ),
+        (
+            {"accessModes": ["ReadOnlyMany"], "storageClassName": "a"},
+            None,
+            [],
+            ["storage class a, ReadOnlyMany", "Not every class can do ReadOnlyMany"],
+        ),
+    ],
+    ids=["mode", "no-default", "no-default-unlisted", "no-such-class", "first-consumer", "read-only"],
+)
+def test_status_says_why_a_claim_is_not_bound_and_what_to_set(console, cluster, claim, classes, events, sentences):
+    cluster.claim = {"spec": claim, "status": {"phase": "Pending"}}
+    cluster.classes = classes
+    name = "digits-pynumdraw-models"
+    about = {"metadata": {}, "involvedObject": {"name": name}}
+    cluster.events = [{**about, "type": "Warning" if each == PROVISIONER else "Normal", "message": each} for each in events]
+    code, out, _ = console.run("status")
+    assert code == 0 and f"claim {name} is Pending" in out
+    assert all(sentence in out for sentence in sentences), out
+
+
+def test_status_says_nothing_of_a_claim_that_is_bound(console, cluster):
+    assert "claim" not in console.run("status")[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "restarts", "shown"),
+    [
+        ("FailedMount", "references non-existent config key: monitoring.config", 0, True),
+        ("FailedAttachVolume", "Multi-Attach error for volume", 0, True),
+        ("Unhealthy", "Startup probe failed: :8501/monitoring/prometheus/metrics: connection refused", 2, True),
+        ("Unhealthy", "Startup probe failed: :8501/monitoring/prometheus/metrics: connection refused", 0, False),
+        ("BackOff", "Back-off restarting failed container", 2, False),
+    ],
+)
+def test_status_shows_the_event_that_tells_why_a_pod_does_not_start(console, cluster, reason, message, restarts, shown):
+    status = starting(init=[container("fetch", is_ready=True)], containers=[container("serving", running=True, restarts=restarts)])
+    cluster.pod("serving", "new", "2", **status)
+    cluster.events = [{"metadata": {}, "involvedObject": {"name": "new"}, "reason": reason, "message": message}]
+    assert (message in console.run("status")[1]) is shown

@@ -28,7 +28,8 @@ SYMPTOMS = "what you see"  # heads the column of a table whose code spans quote 
 FOREIGN = {  # what others say, in the words of their programs
     "Kubernetes": r"ImagePullBackOff|0/2 nodes are available: … Insufficient cpu",
     "TensorFlow Serving": r"Failed to start server\. Error: ….*",
-    "helm": r"another operation \(install/upgrade/rollback\) is in progress",
+    "helm": r"another operation \(install/upgrade/rollback\) is in progress|Apply failed with 1 conflict",
+    "the kubelet": r"Startup probe failed: … /monitoring/prometheus/metrics …",
 }
 documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -134,7 +135,9 @@ def sayings() -> list[re.Pattern[str]]:
     found |= {re.escape(os.strerror(number)) for number in errno.errorcode}
     texts = [ROOT / "web", ROOT / "helm" / "pynumdraw" / "templates"]
     for each in (each for folder in texts for each in folder.rglob("*.*")):
-        found |= {re.escape(text) for text in re.findall(r'"([^"\n]{12,})"', each.read_text(errors="replace"))}
+        for text in re.findall(r'"([^"\n]{12,})"', each.read_text(errors="replace")):
+            parts = [f"({re.escape(part)})" for part in re.split("%[sqd]", text)]  # a template fills its %s
+            found |= {".+?".join(parts[:end]) for end in range(1, len(parts) + 1)}
     return [re.compile(pattern) for pattern in found if len(pattern) > 5]
 
 
