@@ -139,7 +139,8 @@ class Release:
 
     def upgrade(self, *flags: str) -> None:
         """Upgrade the release with the chart as it is here; the values stay, but for what the flags say."""
-        self.run(f"helm upgrade {NAME} {tools.CHART} --reset-then-reuse-values --server-side=true --force-conflicts --wait {' '.join(flags)}")
+        kept = "--reset-then-reuse-values --server-side=true --force-conflicts --wait"
+        self.run(f"helm upgrade {NAME} {tools.CHART} {kept} {' '.join(flags)}")
 
     def documented(self, name: str, *changes: tuple[str, str]) -> str:
         """The command that the documents give under this name, parts of it replaced; AssertionError where a part is not in it."""
