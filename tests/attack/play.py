@@ -96,8 +96,8 @@ def model_server(attack: Attack, store: Path) -> Iterator[tuple[str, FakeServing
 
 
 @contextlib.contextmanager
-def gateway(attack: Attack, serving_address: str, scratch: Path) -> Iterator[tuple[stack.Program, int, int]]:
-    """(program, port, management port) of a gateway with its defaults, which reads drawings."""
+def gateway(attack: Attack, serving_address: str, scratch: Path, **settings: str) -> Iterator[tuple[stack.Program, int, int]]:
+    """(program, port, management port) of a gateway with its defaults but for these settings, which reads drawings."""
     management_port = stack.free_port()
     environ = {}
     if attack.dns:
@@ -106,7 +106,7 @@ def gateway(attack: Attack, serving_address: str, scratch: Path) -> Iterator[tup
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (attack.fds or soft, hard))
-        program, url = stack.gateway(serving_address, environ, MANAGEMENT_PORT=str(management_port))
+        program, url = stack.gateway(serving_address, environ, MANAGEMENT_PORT=str(management_port), **settings)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with program:

@@ -10,6 +10,7 @@ from tests.attack.play import ATTACKS, MEMORY_MB, Attack, attacked, bad_replies,
 from tests.contract.fake_serving import FakeServing, serve
 
 SECONDS = 0.6
+PATIENT = {"PREDICT_TIMEOUT_S": "30"}  # a machine that is busy with other tests is no fault of the gateway
 SHORT = [attack for attack in ATTACKS if not (attack.dns or attack.hung or attack.fds or attack.bad_replies)]
 
 
@@ -21,7 +22,7 @@ def fake() -> Iterator[FakeServing]:
 
 @pytest.fixture(scope="module")
 def running(fake: FakeServing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[stack.Program, int, int]]:
-    with gateway(Attack("", 0), f"127.0.0.1:{fake.port}", tmp_path_factory.mktemp("attack")) as started:
+    with gateway(Attack("", 0), f"127.0.0.1:{fake.port}", tmp_path_factory.mktemp("attack"), **PATIENT) as started:
         yield started
 
 
@@ -38,7 +39,7 @@ def test_probes_and_ordinary_clients_are_answered_during_an_attack(running: tupl
 
 def test_replies_of_no_model_cost_nothing_but_their_answers(fake: FakeServing, tmp_path: Path) -> None:
     attack = Attack("cards", 8, bad_replies=True)
-    with gateway(attack, f"127.0.0.1:{fake.port}", tmp_path) as (program, port, management_port):
+    with gateway(attack, f"127.0.0.1:{fake.port}", tmp_path, **PATIENT) as (program, port, management_port):
         fake.corrupt = bad_replies()
         try:
             seen = attacked(program, port, management_port, attack, SECONDS)
@@ -51,7 +52,7 @@ def test_replies_of_no_model_cost_nothing_but_their_answers(fake: FakeServing, t
 
 
 def test_sigterm_under_load_loses_no_connection(fake: FakeServing, tmp_path: Path) -> None:
-    with gateway(Attack("newcomers", 16), f"127.0.0.1:{fake.port}", tmp_path) as (program, port, _):
+    with gateway(Attack("newcomers", 16), f"127.0.0.1:{fake.port}", tmp_path, **PATIENT) as (program, port, _):
         counts = end_under_load(program, port, 16, 3)
     assert counts["answered"] > 0
     assert counts["refused"] > 0

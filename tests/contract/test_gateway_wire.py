@@ -68,7 +68,7 @@ class Running:
 @contextmanager
 def gateway(fake: FakeServing, **settings: str) -> Iterator[Running]:
     port = free_port()
-    program, url = stack.gateway(f"127.0.0.1:{fake.port}", MANAGEMENT_PORT=str(port), **settings)
+    program, url = stack.gateway(f"127.0.0.1:{fake.port}", MANAGEMENT_PORT=str(port), PREDICT_TIMEOUT_S="20", **settings)
     with program:
         yield Running(program, url, port)
 
