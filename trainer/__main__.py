@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from pynumdraw.store import ModelStore, StoreError
+from pynumdraw.store import ModelStore, SigningKey, StoreError
 from trainer.config import RECIPES
 from trainer.dataset import load_mnist
 from trainer.errors import Refused
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    store = ModelStore(args.store, args.name)
+    signing_key = SigningKey(args.signing_key, args.signing_certificate) if args.signing_key else None
+    store = ModelStore(args.store, args.name, signing_key=signing_key)
     if args.if_empty and (versions := store.versions()):
         print(f"{store.folder} holds version {versions[-1]} already; nothing to do")
         return 0
@@ -112,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, help="the same seed, machine and threads give the same model (0)")
     fit.add_argument("--prior", type=_share, help="share of digits among what people draw, 0 to 1, ends excluded (the recipe's: 0.8)")
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")
+    fit.add_argument(
+        "--signing-key", type=Path, metavar="PEM", help="sign the version with this private key (`python -m pynumdraw.store keygen`)"
+    )
+    fit.add_argument("--signing-certificate", type=Path, metavar="PEM", help="the key's certificate, where an authority is trusted")
     fit.set_defaults(run=_fit)
 
     evaluate = commands.add_parser("evaluate", parents=[shared, data], help="measure versions: every metric of the model card")

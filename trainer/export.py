@@ -23,42 +23,53 @@ WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # arbitrary
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6
 
+v1 = tf.compat.v1
 Session = Callable[[np.ndarray], Outputs]
 
 
-class _Served(tf.Module):
-    """The two signatures over constants."""
+def _serve(weights: Weights, calibration: Calibration, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Frames uint8[N, 28, 28] → the outputs of the signature `serving_default` by name."""
+    weights = Weights([weights.kernels[0] / np.float32(255), *weights.kernels[1:]], *_rest(weights))
+    images = tf.ensure_shape(images, (None, 28, 28))  # TensorFlow Serving checks no shape, and an image of another rank would end it
+    logits, score = weights(tf.cast(images, tf.float32)[..., None])
+    energy = tf.reduce_logsumexp(logits, axis=1)
+    is_digit = tf.sigmoid(calibration.digit_scale * score + calibration.energy_scale * energy + calibration.digit_shift)
+    probabilities = tf.nn.softmax(logits / calibration.temperature)
+    (likeliest, second), (digit, runner_up) = (tf.unstack(pair, axis=1) for pair in tf.math.top_k(probabilities, 2))
+    accepted = is_digit >= calibration.threshold
+    return {
+        "probabilities": probabilities,
+        "is_digit_probability": is_digit,
+        "confidence": is_digit * likeliest,
+        "digit": tf.cast(digit, tf.int64),
+        "runner_up": tf.cast(runner_up, tf.int64),
+        "accepted": accepted,
+        "ambiguous": accepted & (likeliest <= calibration.max_probability) & (likeliest + second >= calibration.min_pair),
+        "ink_version": tf.fill(tf.shape(digit), tf.constant(ink.INK_VERSION, tf.int64)),
+    }
 
-    def __init__(self, weights: Weights, calibration: Calibration, card: dict[str, Any]) -> None:
-        super().__init__()
-        self._weights = Weights([weights.kernels[0] / np.float32(255), *weights.kernels[1:]], *_rest(weights))
-        self._calibration = calibration
-        self._card = json.dumps(card, allow_nan=False)
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, "images")])
-    def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        c = self._calibration
-        images = tf.ensure_shape(images, (None, 28, 28))  # TensorFlow Serving checks no shape, and an image of another rank would end it
-        logits, score = self._weights(tf.cast(images, tf.float32)[..., None])
-        energy = tf.reduce_logsumexp(logits, axis=1)
-        is_digit = tf.sigmoid(c.digit_scale * score + c.energy_scale * energy + c.digit_shift)
-        probabilities = tf.nn.softmax(logits / c.temperature)
-        (likeliest, second), (digit, runner_up) = (tf.unstack(pair, axis=1) for pair in tf.math.top_k(probabilities, 2))
-        accepted = is_digit >= c.threshold
-        return {
-            "probabilities": probabilities,
-            "is_digit_probability": is_digit,
-            "confidence": is_digit * likeliest,
-            "digit": tf.cast(digit, tf.int64),
-            "runner_up": tf.cast(runner_up, tf.int64),
-            "accepted": accepted,
-            "ambiguous": accepted & (likeliest <= c.max_probability) & (likeliest + second >= c.min_pair),
-            "ink_version": tf.fill(tf.shape(digit), tf.constant(ink.INK_VERSION, tf.int64)),
+def _write_graph(weights: Weights, calibration: Calibration, card: dict[str, Any], folder: Path) -> None:
+    """Write saved_model.pb: one plain graph without functions, variables or a saver, whose operations on files the store would refuse.
+
+    The folder must be empty.
+    """
+    describe = v1.saved_model.build_tensor_info
+
+    def signature(inputs: dict[str, tf.Tensor], outputs: dict[str, tf.Tensor]) -> Any:
+        described = ({name: describe(tensor) for name, tensor in tensors.items()} for tensors in (inputs, outputs))
+        return v1.saved_model.build_signature_def(*described, v1.saved_model.signature_constants.PREDICT_METHOD_NAME)
+
+    with v1.Session(graph=tf.Graph()) as session:
+        images = v1.placeholder(tf.uint8, (None, 28, 28), "images")
+        signatures = {
+            "serving_default": signature({"images": images}, _serve(weights, calibration, images)),
+            "card": signature({}, {"card": tf.constant(json.dumps(card, allow_nan=False))}),
         }
-
-    @tf.function(autograph=False, input_signature=[])
-    def card(self) -> dict[str, tf.Tensor]:
-        return {"card": tf.constant(self._card)}
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(session, [v1.saved_model.tag_constants.SERVING], signatures, strip_default_attrs=True)
+        builder.save()
+    (folder / "variables").rmdir()  # there are none
 
 
 def export(weights: Weights, calibration: Calibration, card: dict[str, Any], folder: Path, frames: np.ndarray) -> None:
@@ -67,10 +78,8 @@ def export(weights: Weights, calibration: Calibration, card: dict[str, Any], fol
     frames: uint8[N, 28, 28] of digits, for the warm-up records and the comparison.
     Raises TrainingError where it cannot be written, or the session's outputs are not the model's.
     """
-    served = _Served(weights, calibration, card)
-    signatures = {"serving_default": served.serving_default, "card": served.card}
     try:
-        tf.saved_model.save(served, str(folder), signatures=signatures)
+        _write_graph(weights, calibration, card, folder)
         _write_warmup(folder / _WARMUP_FILE, card["model"], frames)
     except tf.errors.OpError as exc:  # a full disk, mostly
         raise TrainingError(f"cannot write the model into {folder}: {str(exc.message).splitlines()[0]}; nothing was published") from exc

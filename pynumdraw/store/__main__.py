@@ -1,4 +1,4 @@
-"""`python -m pynumdraw.store list|verify|fetch|prune --store ROOT --name NAME`: the model store from the command line.
+"""`python -m pynumdraw.store list|verify|fetch|prune --store ROOT --name NAME`, `keygen FOLDER`: the model store from the command line.
 
 Exit codes: 0 done, 2 refused, with one sentence on stderr.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pynumdraw.store.files import StoreError, printable, quoted
+from pynumdraw.store.signing import TrustedKeys, make_key
 from pynumdraw.store.versions import ModelStore, VersionMissing, describe, report_on_stderr
 
 _MAX_CELL = 40  # characters of a publisher's field in the list; arbitrary
@@ -25,10 +26,11 @@ def rows(store: ModelStore) -> list[dict[str, Any]]:
         try:
             reason = store.corruption_reason(number)
             manifest = store.manifest(number)
+            signer = store.signer(number) if reason is None else None
         except VersionMissing:
             continue
         except StoreError:
-            manifest = {"files": {}}
+            manifest, signer = {"files": {}}, None
         metrics = manifest.get("metrics")
         found.append(
             {
@@ -37,13 +39,16 @@ def rows(store: ModelStore) -> list[dict[str, Any]]:
                 "recipe": _as_text(manifest.get("recipe")),
                 "accuracy": _as_fraction(metrics.get("accuracy")) if isinstance(metrics, dict) else None,
                 "bytes": sum(file["size"] for file in manifest["files"].values()),
+                "signer": signer,
                 "state": "valid" if reason is None else "corrupt",
                 "reason": reason,
             }
         )
     for name, number in store.foreign().items():
         reason = f"{quoted(name)} is no version of the store, but TensorFlow Serving would serve it as version {number}"
-        found.append(dict.fromkeys(("version", "created", "recipe", "accuracy", "bytes")) | {"state": "foreign", "reason": reason})
+        found.append(
+            dict.fromkeys(("version", "created", "recipe", "accuracy", "bytes", "signer")) | {"state": "foreign", "reason": reason}
+        )
     return found
 
 
@@ -63,12 +68,13 @@ def list_versions(store: ModelStore, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    line = "{:>7}  {:<25}  {:<8}  {:>8}  {:>9}  {}".format
-    print(line("version", "created", "recipe", "accuracy", "size", "state"))
+    line = "{:>7}  {:<25}  {:<8}  {:>8}  {:>9}  {:<34}  {}".format
+    print(line("version", "created", "recipe", "accuracy", "size", "signed by", "state"))
     for row in found:
         accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
         size = "-" if row["bytes"] is None else f"{row['bytes'] / 1e6:.2f} MB"
-        print(line(row["version"] or "-", row["created"] or "-", row["recipe"] or "-", accuracy, size, row["reason"] or row["state"]))
+        text = [row[column] or "-" for column in ("version", "created", "recipe", "signer")]
+        print(line(*text[:3], accuracy, size, text[3], row["reason"] or row["state"]))
 
 
 def verify(store: ModelStore, number: int | None) -> None:
@@ -80,6 +86,7 @@ def verify(store: ModelStore, number: int | None) -> None:
     for each in numbers:
         try:
             reason = store.corruption_reason(each)
+            signer = store.signer(each) if reason is None else None
         except VersionMissing:
             if number is None:
                 continue
@@ -87,7 +94,7 @@ def verify(store: ModelStore, number: int | None) -> None:
         if reason:
             reasons.append(reason)
         else:
-            print(f"version {each} is valid")
+            print(printable(f"version {each} is valid, " + (f"signed by {signer}" if signer else "not signed")))
     if reasons:
         raise StoreError("; ".join(reasons))
 
@@ -104,6 +111,12 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--store", type=Path, required=True, metavar="ROOT", help="folder that holds the model's folder")
     common.add_argument("--name", required=True, help="the model's name")
+    common.add_argument(
+        "--trusted-keys",
+        type=Path,
+        metavar="PATH",
+        help="PEM file of a public key or certificates, or a folder of such: signatures are checked",
+    )
     commands = made.add_subparsers(dest="command", required=True)
     command = commands.add_parser("list", parents=[common], help="print the versions of the store")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -118,22 +131,27 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--keep", type=int, required=True, metavar="K", help="how many of the newest valid versions to keep")
     command.add_argument("--served", type=int, nargs="*", default=[], metavar="N", help="versions that are served now")
     command.add_argument("--dry-run", action="store_true", help="remove nothing, only print what would be removed")
+    command = commands.add_parser("keygen", help="make a key pair that signs versions: key.pem, to be kept secret, and key.pub")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 2 refused."""
     args = parser().parse_args(argv)
-    termination_log = None
+    termination_log = (args.termination_log or os.environ.get("TERMINATION_LOG")) if args.command == "fetch" else None
     try:
-        store = ModelStore(args.store, args.name)
+        if args.command == "keygen":
+            private, public = make_key(args.folder)
+            print(printable(f"{private} signs: give it to the trainer alone. {public} verifies: it is no secret"))
+            return 0
+        store = ModelStore(args.store, args.name, trusted_keys=TrustedKeys(args.trusted_keys) if args.trusted_keys else None)
         match args.command:
             case "list":
                 list_versions(store, args.json)
             case "verify":
                 verify(store, args.version)
             case "fetch":
-                termination_log = args.termination_log or os.environ.get("TERMINATION_LOG")
                 print(printable(f"version {args.version} is valid in {store.copy_version(args.version, args.to, args.wait_s)}"))
             case "prune":
                 prune(store, args.keep, args.served, args.dry_run)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from pynumdraw.store.files import StoreError, list_files, quoted, read, sha256, translate_os_errors
 
-MANIFEST = "manifest.json"
+MANIFEST, SIGNATURE = "manifest.json", "model.sig"  # the store's own files of a version, beside those that the manifest lists
 OWN_FIELDS = ("model", "version", "created", "files")  # all others are the publisher's
 _MAX_MANIFEST_BYTES = 1 << 20  # ours has about 3,000
 _MAX_VERSION_BYTES = 1 << 30  # ours has a few millions; hashing more would keep a pod waiting
@@ -20,8 +20,9 @@ def write_manifest(folder: Path, model: str, version: int, fields: Mapping[str, 
     files = list_files(folder)
     if "saved_model.pb" not in files:
         raise StoreError(f"cannot publish version {version}: {folder} holds no saved_model.pb")
-    if MANIFEST in files:
-        raise StoreError(f"cannot publish version {version}: {folder} holds a {MANIFEST}, which only the store may write")
+    for file in (MANIFEST, SIGNATURE):
+        if file in files:
+            raise StoreError(f"cannot publish version {version}: {folder} holds a {file}, which only the store may write")
     for file in files:
         if not _is_plain_path(file):
             raise StoreError(f"cannot publish version {version}: {folder} holds {file!r}, a name of printable UTF-8 was wanted")
@@ -76,7 +77,7 @@ def check_files(folder: Path, model: str, version: int) -> None:
     """Raise StoreError unless every file of the manifest is there with its size and SHA-256, and no other file is."""
     wanted = read_manifest(folder, model, version)["files"]
     with translate_os_errors(f"verify {folder}"):
-        found = [file for file in list_files(folder) if file != MANIFEST]
+        found = [file for file in list_files(folder) if file not in (MANIFEST, SIGNATURE)]
         for file in wanted:
             if file not in found:
                 raise StoreError(f"{folder} is corrupt: {file} is missing")

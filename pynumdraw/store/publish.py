@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pynumdraw.store.files import FILE_MODE, STAGING, StoreError, quoted, read, seal, sync, translate_os_errors
+from pynumdraw.store.graph import check_graph
 from pynumdraw.store.manifest import OWN_FIELDS, write_manifest
+from pynumdraw.store.signing import SigningKey
 
 HIGHEST = ".highest"
 MAX_NUMBER = 2**63 - 1  # TensorFlow Serving's versions are of type int64
@@ -18,14 +20,15 @@ _MAX_HIGHEST_BYTES = 100  # arbitrary, more than a number needs
 class Draft:
     """A version while it is written: fill `folder`, then `publish` once."""
 
-    def __init__(self, number: int, folder: Path, model: str) -> None:
+    def __init__(self, number: int, folder: Path, model: str, signing_key: SigningKey | None) -> None:
         self.number = number
         self.folder = folder
         self.published = False
         self._model = model
+        self._signing_key = signing_key
 
     def publish(self, fields: Mapping[str, Any]) -> Path:
-        """Make the folder's content a version: write its manifest, sync it to disk, make it readable to every user, rename it once.
+        """Make the folder's content a version: write its manifest, check its graph, sign and sync it, rename it once.
 
         fields: what the manifest says besides the store's own fields (model, version, created, files); must be JSON without NaN.
         Returns: the version's folder. Raises StoreError and leaves no version behind where that fails.
@@ -38,6 +41,9 @@ class Draft:
         target = store / str(self.number)
         with translate_os_errors(f"publish version {self.number} in {store}"):
             write_manifest(self.folder, self._model, self.number, fields)
+            check_graph(self.folder, self.number)
+            if self._signing_key:
+                self._signing_key.sign(self.folder)
             seal(self.folder)
             os.rename(self.folder, target)  # fails on a folder that holds anything, so nothing is ever overwritten
             self.published = True

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pynumdraw.store.files import REMOVED, STAGING, StoreError, copy_file, delete, printable, seal, sync, translate_os_errors, writer_lock
-from pynumdraw.store.manifest import MANIFEST, check_files, read_manifest
+from pynumdraw.store.graph import check_graph
+from pynumdraw.store.manifest import MANIFEST, SIGNATURE, check_files, read_manifest
 from pynumdraw.store.publish import Draft, next_number, record_high_water_mark, served_number
+from pynumdraw.store.signing import SigningKey, TrustedKeys, claimed_signer
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _POLL_S = 0.5  # arbitrary: between two looks for a version that is waited for
@@ -48,6 +50,10 @@ class ModelStore:
     """The model's name, as TensorFlow Serving knows it."""
     report: Callable[[str], None] = report_on_stderr
     """Takes a sentence of progress whenever the store has to wait."""
+    trusted_keys: TrustedKeys | None = None
+    """Of which one must have signed a version for it to be valid; None: signatures are not looked at."""
+    signing_key: SigningKey | None = None
+    """Signs what is published; None: versions are not signed."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
@@ -90,9 +96,22 @@ class ModelStore:
             return read_manifest(self.path(number), self.name, number)
 
     def verify(self, number: int) -> None:
-        """Raise StoreError unless every file of the manifest is there with its SHA-256, and no other; VersionMissing as `manifest`."""
+        """Raise StoreError unless every file of the manifest is there with its SHA-256, no other is, the graph only computes, and one of
+        the trusted keys, where there are any, signed it. Raises VersionMissing as `manifest`.
+        """
         with self._reading(number):
-            check_files(self.path(number), self.name, number)
+            self._check(self.path(number), number)
+
+    def signer(self, number: int) -> str | None:
+        """Who signed the version: the trusted key, or who the signature says, which nobody checked; None for an unsigned one.
+
+        Raises StoreError where no trusted key did, or what is there is no signature; VersionMissing as `manifest`.
+        """
+        with self._reading(number):
+            if self.trusted_keys:
+                return self.trusted_keys.check(self.path(number), number)
+            claimed = claimed_signer(self.path(number), number)
+            return f"{claimed} (not checked)" if claimed else None
 
     def corruption_reason(self, number: int) -> str | None:
         """Why `verify` refuses that version; None for a valid one. Raises VersionMissing for one that is not there, or no longer."""
@@ -112,7 +131,9 @@ class ModelStore:
         """
         with self._locked():
             with translate_os_errors(f"begin a version in {self.folder}"):
-                draft = Draft(next_number(self.folder), Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder)), self.name)
+                draft = Draft(
+                    next_number(self.folder), Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder)), self.name, self.signing_key
+                )
             try:
                 yield draft
             except OSError as exc:
@@ -129,7 +150,7 @@ class ModelStore:
         A valid copy that is there already is returned at once, whatever became of this store; a corrupt one is replaced.
         Returns: the copy's folder. Raises StoreError for a version that is missing or corrupt; then nothing new is under `target_root`.
         """
-        target = ModelStore(target_root, self.name, self.report)
+        target = ModelStore(target_root, self.name, self.report, self.trusted_keys)
         if target.folder.resolve() == self.folder.resolve():
             raise StoreError(f"cannot copy a version of {self.folder} into the store it comes from")
         with target._locked():
@@ -141,7 +162,7 @@ class ModelStore:
                 self.report(f"{reason}; copying it again")
             self._wait_for(number, wait_s)
             with self._reading(number):
-                check_files(self.path(number), self.name, number)
+                self._check(self.path(number), number)
                 with translate_os_errors(f"copy version {number} to {target.folder}"):
                     self._copy_files(number, target, replace)
         return target.path(number)
@@ -167,6 +188,14 @@ class ModelStore:
                     for number in removed:
                         self._remove(number)
         return removed
+
+    def _check(self, folder: Path, number: int) -> None:
+        """Raise StoreError unless the folder holds a valid version of that number."""
+        check_files(folder, self.name, number)
+        with translate_os_errors(f"verify {folder}"):
+            check_graph(folder, number)
+            if self.trusted_keys:
+                self.trusted_keys.check(folder, number)
 
     def _is_valid(self, number: int) -> bool:
         try:
@@ -205,10 +234,12 @@ class ModelStore:
         """Copy and check under a name that is no version, then rename once."""
         copy = Path(tempfile.mkdtemp(prefix=STAGING, dir=target.folder))
         try:
-            for file in [*read_manifest(self.path(number), self.name, number)["files"], MANIFEST]:
+            for file in [*read_manifest(self.path(number), self.name, number)["files"], MANIFEST, SIGNATURE]:
+                if file == SIGNATURE and not (self.path(number) / file).exists():
+                    continue
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)
                 copy_file(self.path(number) / file, copy / file)
-            check_files(copy, self.name, number)
+            self._check(copy, number)  # again: what is served is the copy, and the store may have changed meanwhile
             seal(copy)
             if replace:
                 target._remove(number)

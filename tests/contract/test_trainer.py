@@ -17,6 +17,8 @@ import pytest
 
 from pynumdraw import ink
 from pynumdraw.store import ModelStore
+from pynumdraw.store.graph import GRAPH, OPERATIONS, SIGNATURES, WARMUP
+from pynumdraw.store.saved_model_pb2 import SavedModel
 from pynumdraw.wire import from_tensor, serving_pb2
 from tests.stack import wait_until
 from trainer import non_digits, strokes
@@ -84,6 +86,15 @@ def test_the_manifest_says_how_the_version_was_made(store):
     assert set(manifest["data"]) == set(NAMES)
     assert len(manifest["metrics"]["errors_by_digit"]) == 10
     assert {"report/report.txt", "report/confusion.png", "report/reliability.png", "saved_model.pb"} <= set(manifest["files"])
+
+
+def test_the_graph_has_each_operation_that_the_store_takes_no_other_and_nothing_else_to_load(store):
+    model = SavedModel.FromString((store.path(1) / "saved_model.pb").read_bytes())
+    (graph,) = model.meta_graphs
+    assert {node.op for node in graph.graph_def.node} == OPERATIONS
+    assert not graph.graph_def.library.function
+    assert set(graph.signature_def) == set(SIGNATURES)
+    assert {file for file in store.manifest(1)["files"] if not file.startswith("report/")} == {GRAPH, WARMUP}
 
 
 def test_both_signatures_answer_in_a_session(store, drawn):

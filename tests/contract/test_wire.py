@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf.message import Message
+from tensorflow.core.framework import attr_value_pb2, function_pb2, graph_pb2, node_def_pb2, op_def_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.framework import tensor_pb2 as upstream_tensor
-from tensorflow.core.framework import tensor_shape_pb2, types_pb2
-from tensorflow.core.protobuf import config_pb2, error_codes_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, error_codes_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
 
 from modelserver import runtime_pb2
 from pynumdraw import wire
+from pynumdraw.store import saved_model_pb2 as stored
 from pynumdraw.wire import serving_pb2, tensor_pb2
 
 SAME = [
@@ -45,10 +46,23 @@ SAME = [
     (runtime_pb2.MetaGraphDef, meta_graph_pb2.MetaGraphDef),
     (runtime_pb2.ConfigProto, config_pb2.ConfigProto),
     (runtime_pb2.RunOptions, config_pb2.RunOptions),
+    (stored.SavedModel, saved_model_pb2.SavedModel),
+    (stored.MetaGraphDef, meta_graph_pb2.MetaGraphDef),
+    (stored.MetaGraphDef.MetaInfoDef, meta_graph_pb2.MetaGraphDef.MetaInfoDef),
+    (stored.GraphDef, graph_pb2.GraphDef),
+    (stored.FunctionDefLibrary, function_pb2.FunctionDefLibrary),
+    (stored.FunctionDef, function_pb2.FunctionDef),
+    (stored.OpDef, op_def_pb2.OpDef),
+    (stored.NodeDef, node_def_pb2.NodeDef),
+    (stored.AttrValue, attr_value_pb2.AttrValue),
+    (stored.TensorProto, upstream_tensor.TensorProto),
+    (stored.TensorShapeProto, tensor_shape_pb2.TensorShapeProto),
+    (stored.SignatureDef, meta_graph_pb2.SignatureDef),
+    (stored.TensorInfo, meta_graph_pb2.TensorInfo),
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), SAME, ids=[ours.DESCRIPTOR.name for ours, _ in SAME])
+@pytest.mark.parametrize(("ours", "theirs"), SAME, ids=[ours.DESCRIPTOR.full_name for ours, _ in SAME])
 def test_each_of_our_fields_is_upstream_s_of_that_number(ours: type[Message], theirs: type[Message]) -> None:
     assert ours.DESCRIPTOR.name == theirs.DESCRIPTOR.name
     numbered = theirs.DESCRIPTOR.fields_by_number
