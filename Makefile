@@ -15,7 +15,7 @@ APP_VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pynumdraw/__ini
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 IMAGE_REGISTRY ?= localhost
 IMAGE_TAG ?= $(APP_VERSION)-$(COMMIT)
-IMAGES = $(IMAGE_REGISTRY)/pynumdraw-gateway:$(IMAGE_TAG) $(IMAGE_REGISTRY)/pynumdraw-trainer:$(IMAGE_TAG)
+IMAGES = $(foreach image,gateway store trainer,$(IMAGE_REGISTRY)/pynumdraw-$(image):$(IMAGE_TAG))
 NAMESPACE := pynumdraw
 HELM ?= helm
 ifneq ($(filter kind-up,$(MAKECMDGOALS)),)
@@ -79,18 +79,19 @@ screenshot: test-install ## the README's pictures, from the real page
 screenshots: test-install ## the page in every state and size, by day and by night, into build/screenshots/
 	@$(PY) -m tests.browser.screenshot all build/screenshots
 
-build: data ## both images, with docker, podman or buildah (IMAGE_REGISTRY=localhost IMAGE_BUILD_FLAGS=)
+build: data ## the images, with docker, podman or buildah (IMAGE_REGISTRY=localhost IMAGE_BUILD_FLAGS=)
 	@builder=$$(for each in docker podman buildah; do if $$each info >/dev/null 2>&1; then echo $$each; break; fi; done); \
 	[ -n "$$builder" ] || { echo "make: needs docker, podman or buildah; none of them works here" >&2; exit 1; }; \
-	for image in gateway trainer; do name=$(IMAGE_REGISTRY)/pynumdraw-$$image; \
-	  $$builder build $(IMAGE_BUILD_FLAGS) --file Dockerfile.$$image --build-arg VERSION=$(APP_VERSION) --build-arg REVISION=$(COMMIT) \
+	for image in gateway store trainer; do name=$(IMAGE_REGISTRY)/pynumdraw-$$image; \
+	  case $$image in store) of="Dockerfile.gateway --target store";; *) of=Dockerfile.$$image;; esac; \
+	  $$builder build $(IMAGE_BUILD_FLAGS) --file $$of --build-arg VERSION=$(APP_VERSION) --build-arg REVISION=$(COMMIT) \
 	    --tag $$name:$(APP_VERSION) --tag $$name:$(IMAGE_TAG) .; done
 
 deploy: build ## install or change the release on the cluster of KUBECONFIG (VALUES=file IMAGE_LOAD=command)
 	@kubectl apply -f k8s/namespace.yaml
 	@if [ -n "$(IMAGE_LOAD)" ]; then $(IMAGE_LOAD) $(IMAGES); fi
 	@$(HELM) upgrade --install pynumdraw helm/pynumdraw --namespace $(NAMESPACE) $(if $(VALUES),--values $(VALUES)) --set imageRegistry=$(IMAGE_REGISTRY) \
-	  --set gateway.image.tag=$(IMAGE_TAG) --set trainer.image.tag=$(IMAGE_TAG) --wait --timeout 15m
+	  --set gateway.image.tag=$(IMAGE_TAG) --set store.image.tag=$(IMAGE_TAG) --set trainer.image.tag=$(IMAGE_TAG) --wait --timeout 15m
 
 kind-up: ## a cluster in Docker, by kind
 	@kind create cluster --config k8s/kind.yaml --wait 120s
@@ -117,8 +118,8 @@ fmt: $(VENV)/.lint ## format the code and mend what ruff can
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-protos: $(VENV)/.lint ## pynumdraw/wire/*_pb2.py and modelserver/*_pb2.py from the .proto files
-	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pynumdraw/wire/*.proto modelserver/*.proto
+protos: $(VENV)/.lint ## the *_pb2.py beside each .proto file from the .proto files
+	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. pynumdraw/wire/*.proto pynumdraw/store/*.proto modelserver/*.proto
 
 lock: $(VENV)/.lint ## requirements/*.txt from requirements/*.in
 	@requirements/lock $(VENV)/bin/uv

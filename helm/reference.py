@@ -33,6 +33,10 @@ _NAMED: dict[str, dict[str, Any]] = {
     "environment": {"items": {"type": "object", "required": ["name"], "properties": {"name": _TEXT, "value": {"type": "string"}}}},
     "volumes": {"items": {"type": "object", "required": ["name"], "properties": {"name": _TEXT}}},
     "mounts": {"items": {"type": "object", "required": ["name", "mountPath"], "properties": {"name": _TEXT, "mountPath": _TEXT}}},
+    "pems": {
+        "propertyNames": {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"},
+        "additionalProperties": {"type": "string", "pattern": "^-----BEGIN "},
+    },
     "name": {"pattern": r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"},
     "prefix": {"maxLength": 40, "pattern": r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"},
     "hosts": {"items": {"type": "string", "pattern": r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"}},

@@ -15,6 +15,7 @@ _COPIED_POD_FIELDS = (
     "priorityClassName",
 )
 _COPIED_CONTAINER_FIELDS = ("image", "imagePullPolicy", "resources", "securityContext")
+_COPIED_VOLUMES = ("store", "trusted-keys")
 _COPIED_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of")
 
 
@@ -32,8 +33,8 @@ def list_job(template: dict[str, Any], release: str) -> dict[str, Any]:
         **{key: fetch[key] for key in _COPIED_CONTAINER_FIELDS if key in fetch},
         "name": "list",
         "command": ["python", "-m", "pynumdraw.store", "list", "--json"],
-        "args": [argument for argument in fetch["args"] if argument.startswith(("--store=", "--name="))],
-        "volumeMounts": [mount for mount in fetch["volumeMounts"] if mount["name"] == "store"],
+        "args": [argument for argument in fetch["args"] if argument.startswith(("--store=", "--name=", "--trusted-keys="))],
+        "volumeMounts": [mount for mount in fetch["volumeMounts"] if mount["name"] in _COPIED_VOLUMES],
     }
     labels = {key: template["metadata"]["labels"][key] for key in _COPIED_LABELS} | {"app.kubernetes.io/component": "store-list"}
     pod = {
@@ -42,7 +43,7 @@ def list_job(template: dict[str, Any], release: str) -> dict[str, Any]:
         "enableServiceLinks": False,
         "restartPolicy": "Never",
         "containers": [container],
-        "volumes": [volume for volume in spec["volumes"] if volume["name"] == "store"],
+        "volumes": [volume for volume in spec["volumes"] if volume["name"] in _COPIED_VOLUMES],
     }
     return {
         "apiVersion": "batch/v1",

@@ -15,6 +15,7 @@ from gateway.telemetry import Telemetry
 from modelserver import flags
 from pynumdraw.store import __main__ as store
 from tests.chart import tools
+from tests.chart.test_images import stages_of
 
 TENSORFLOW_SERVING_METRICS = {":tensorflow:serving:request_count"}
 KUBERNETES_METRICS = {
@@ -75,6 +76,41 @@ def test_the_store_understands_how_it_is_pruned(render, values):
     assert (args.command, args.keep, args.served) == ("prune", values.get("store.keepVersions", 10), served)
 
 
+def test_signing_is_understood_and_the_private_key_is_the_trainers_alone(render):
+    """Serving pods mount the trusted keys, training pods the Secret; nobody else mounts either."""
+    trainer = importlib.import_module("trainer.__main__")
+    values = {"signing.secretName": "key", "signing.certificate": True, "signing.publicKeysConfigMap": "trusted"}
+    mounted = {}
+    for name, container in containers(render, **values):
+        mounted |= {
+            (name, mount["name"]): mount for mount in container.get("volumeMounts", []) if mount["name"] in ("signing-key", "trusted-keys")
+        }
+        if container["name"] == "trainer":
+            args = trainer._parser().parse_args([container["command"][-1], *container["args"]])
+            assert [str(args.signing_key), str(args.signing_certificate)] == ["/signing-key/key.pem", "/signing-key/certificate.pem"]
+        if container["name"] == "fetch":
+            assert "--trusted-keys=/trusted-keys" in container["args"]
+    assert {(name.split()[0], volume) for name, volume in mounted} == {
+        ("Job", "signing-key"),
+        ("CronJob", "signing-key"),
+        ("CronJob", "trusted-keys"),
+        ("Deployment", "trusted-keys"),
+    }
+    assert all(mount["readOnly"] for mount in mounted.values())
+    assert not [
+        name for name, container in containers(render) for mount in container.get("volumeMounts", []) if mount["name"] == "signing-key"
+    ]
+
+
+def test_trusted_keys_of_the_values_are_a_configmap(render):
+    pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+    found = render(**{"signing.secretName": "key", "signing.publicKeys": {"2026.pub": pem}})
+    made = found.of("ConfigMap", "-trusted-keys")
+    assert made["data"] == {"2026.pub": pem}
+    (volume,) = [v for v in found.of("Deployment", "-serving")["spec"]["template"]["spec"]["volumes"] if v["name"] == "trusted-keys"]
+    assert volume["configMap"]["name"] == made["metadata"]["name"]
+
+
 def test_the_trainer_understands_how_it_is_called(render, monkeypatch):
     trainer = importlib.import_module("trainer.__main__")
     for name, container in containers(render):
@@ -85,10 +121,8 @@ def test_the_trainer_understands_how_it_is_called(render, monkeypatch):
 
 def test_every_program_that_is_called_is_in_its_image(render):
     """The module after `python -m`, for each container that runs one of our images."""
-    held = {
-        image: set(re.findall(r"^COPY (\w+) /app/", (tools.ROOT / f"Dockerfile.{image}").read_text(), re.MULTILINE))
-        for image in ("gateway", "trainer")
-    }
+    stages = {"trainer": stages_of("trainer")["build"]} | {image: stages_of("gateway")[f"build-{image}"] for image in ("gateway", "store")}
+    held = {image: {rest.split()[0] for name, rest in stage if name == "COPY" and " /app/" in rest} for image, stage in stages.items()}
     called = set()
     for _, container in containers(render, **{"serving.standIn": True}):
         image = container["image"].partition(":")[0].rpartition("-")[2]

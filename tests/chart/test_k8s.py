@@ -288,7 +288,11 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(console, tmp_path):
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("values", [{}, {"store.accessMode": "ReadWriteMany"}], ids=["one-node", "rwx"])
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"store.accessMode": "ReadWriteMany"}, {"signing.secretName": "key", "signing.publicKeysConfigMap": "trusted"}],
+    ids=["one-node", "rwx", "signing"],
+)
 def test_the_job_that_lists_the_store_is_valid_and_as_restricted_as_the_serving_pods(render, version, values):
     found = render(**values)
     template = found.of("Deployment", "-serving")["spec"]["template"]
@@ -305,9 +309,10 @@ def test_the_job_that_lists_the_store_is_valid_and_as_restricted_as_the_serving_
         )
     (lists,) = spec["containers"]
     assert lists["securityContext"] == fetch["securityContext"] and lists["image"] == fetch["image"]
-    assert lists["args"] == ["--store=/store", "--name=digits"]
-    assert lists["volumeMounts"] == [{"name": "store", "mountPath": "/store", "readOnly": True}]
-    assert [volume["name"] for volume in spec["volumes"]] == ["store"]
+    volumes = ["store", "trusted-keys"] if "signing.secretName" in values else ["store"]
+    assert lists["args"] == ["--store=/store", "--name=digits", "--trusted-keys=/trusted-keys"][: len(volumes) + 1]
+    assert lists["volumeMounts"] == [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in volumes]
+    assert [volume["name"] for volume in spec["volumes"]] == volumes
     deny = found.of("NetworkPolicy", "-deny")["spec"]["podSelector"]["matchLabels"]
     assert deny.items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] not in ("gateway", "serving", "trainer")

@@ -25,6 +25,8 @@ OTHER = {  # values for the test, where one derived from the default would be in
     "trainer.image.digest": "sha256:" + "b" * 64,
     "serving.image.digest": "sha256:" + "b" * 64,
     "gateway.image.digest": "sha256:" + "b" * 64,
+    "store.image.digest": "sha256:" + "b" * 64,
+    "signing.publicKeys": {"changed.pub": "-----BEGIN PUBLIC KEY-----"},
     "serving.maxSurge": "50%",
     "metrics.serviceMonitor.interval": "30s",
     **{f"{component}.resources": {"requests": {"cpu": "77m"}} for component in ("trainer", "serving", "gateway")},
@@ -32,6 +34,9 @@ OTHER = {  # values for the test, where one derived from the default would be in
 }
 WITH = {  # values that must be set for it to have an effect
     "trainer.enabled": ["--set", "store.existingClaim=models"],
+    "signing.certificate": ["--set", "signing.secretName=key"],
+    "signing.publicKeys": ["--set", "signing.secretName=key"],
+    "signing.publicKeysConfigMap": ["--set", "signing.secretName=key"],
     "httpRoute.enabled": ["--set-json", 'httpRoute.parentRefs=[{"name":"edge"}]'],
     "metrics.serviceMonitor.enabled": ["--set-json", 'networkPolicy.metricsFrom=[{"podSelector":{}}]'],
 }
@@ -141,6 +146,16 @@ def test_the_chart_can_be_a_dependency_of_another():
         ({"gateway.extraVolumes": [{"name": "a"}, {"name": "a"}]}, "gateway.extraVolumes: a volume a is there already."),
         ({"trainer.extraVolumeMounts": [{"name": "a", "mountPath": "/store"}]}, "something is mounted at /store already."),
         ({"serving.extraArgs": ["--port=1"]}, "serving.extraArgs: --port=1 has to fit the rest of the chart"),
+        (
+            {"signing.secretName": "key", "signing.publicKeysConfigMap": "keys", "model.policy": "latest"},
+            "nobody checks a signature. Set model.policy=version, or trust no keys.",
+        ),
+        ({"signing.publicKeysConfigMap": "keys"}, "would refuse every version that the trainer publishes unsigned."),
+        ({"signing.certificate": True}, "signing.certificate without signing.secretName"),
+        (
+            {"signing.publicKeysConfigMap": "keys", "signing.publicKeys": {"a": "-----BEGIN PUBLIC KEY-----"}},
+            "signing.publicKeys and signing.publicKeysConfigMap both name trusted keys. Set one of them.",
+        ),
         ({"gateway.service.nodePort": 30080}, "gateway.service.nodePort needs gateway.service.type NodePort or LoadBalancer."),
     ],
     ids=lambda given: ",".join(given) if isinstance(given, dict) else "",

@@ -19,6 +19,7 @@ from tests.chart.documents import command
 from tests.stack import ROOT, free_port, wait_until
 
 NAME = "pynumdraw"
+SIGNING = "pynumdraw-signing"  # the Secret of the documented command
 PATH = "/draw"  # the page is under a sub-path here, since the root works wherever that does
 RESTRICTED = {
     "automountServiceAccountToken": False,
@@ -83,8 +84,8 @@ class Release:
 
     @property
     def images(self) -> dict[str, str]:
-        """Our two images."""
-        return {name: f"{self.site.registry}/pynumdraw-{name}:{self.site.tag}" for name in ("gateway", "trainer")}
+        """Our images."""
+        return {name: f"{self.site.registry}/pynumdraw-{name}:{self.site.tag}" for name in ("gateway", "store", "trainer")}
 
     def _kubeconfig(self) -> Path:
         """A copy of the user's, with our namespace as the current one."""
@@ -112,11 +113,19 @@ class Release:
             "gateway": images,
             "trainer": images | {"resources": {"requests": {"cpu": "500m"}}},
             "serving": {"standIn": self.site.stand_in},
-            "store": {"accessMode": "ReadWriteMany"},
+            "store": images | {"accessMode": "ReadWriteMany"},
             "ingress": {"hosts": [self.host], "path": PATH},
         }
         path.write_text(json.dumps(mine))  # JSON is YAML
         return path
+
+    def _switch_signing_on(self) -> None:
+        """Make a key by the documented command, and set the two values."""
+        keys = self.folder / "keys"
+        self.run(self.documented("signing-key", ("keygen keys", f"keygen {keys}"), ("=keys/", f"={keys}/")))
+        path = self.folder / "values.yaml"
+        public = (keys / "key.pub").read_text()
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"signing": {"secretName": SIGNING, "publicKeys": {"key.pub": public}}}))
 
     def run(self, text: str, timeout_s: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command line from the checkout; AssertionError with its output where it fails."""
@@ -175,9 +184,10 @@ class Release:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and (not ready or is_ready(pod))]
 
     def start(self) -> None:
-        """The namespace as k8s/namespace.yaml has it, but ours; and the images on the nodes."""
+        """The namespace as k8s/namespace.yaml has it, but ours; signing switched on; and the images on the nodes."""
         text = (ROOT / "k8s" / "namespace.yaml").read_text().replace(f"name: {NAME}", f"name: {self.namespace}")
         self.kubectl("apply", "--filename", "-", stdin=text)
+        self._switch_signing_on()
         if self.site.image_load:
             self.run(f"{self.site.image_load} {' '.join(self.images.values())}", timeout_s=900)
 
@@ -211,14 +221,27 @@ class Release:
         return counts
 
     def run_pod(
-        self, name: str, image: str, arguments: list[str], script: Path, labels: dict[str, str] | None = None, claim: str = ""
+        self,
+        name: str,
+        image: str,
+        arguments: list[str],
+        script: Path,
+        labels: dict[str, str] | None = None,
+        claim: str = "",
+        secret: str = "",
     ) -> str:
-        """Run a script in one of our images as a restricted pod; its log. AssertionError where it fails."""
+        """Run a script in one of our images as a restricted pod, with a claim at /store and a Secret at /secret; its log.
+
+        Raises AssertionError where it fails.
+        """
         mounts = [{"name": "script", "mountPath": "/script", "readOnly": True}]
         volumes: list[dict[str, Any]] = [{"name": "script", "configMap": {"name": name}}]
         if claim:
             mounts.append({"name": "store", "mountPath": "/store"})
             volumes.append({"name": "store", "persistentVolumeClaim": {"claimName": claim}})
+        if secret:
+            mounts.append({"name": "secret", "mountPath": "/secret", "readOnly": True})
+            volumes.append({"name": "secret", "secret": {"secretName": secret, "defaultMode": 0o440}})
         container = {
             "name": "script",
             "image": image,

@@ -15,13 +15,20 @@ from playwright.sync_api import expect
 from tests.browser.pen import SEVEN, draw, open_page
 from tests.chart.tools import CHART
 from tests.e2e.load import tally
-from tests.e2e.release import NAME, PATH, fetch
+from tests.e2e.release import NAME, PATH, SIGNING, fetch
 from tests.stack import ROOT, free_port, wait_until
 
 HERE = Path(__file__).parent
 BLANK = json.dumps({"width": 100, "height": 100, "strokes": []}).encode()
 INSTALL_S, UPGRADE_S, READY_S = 240, 120, 3  # the aims on two free cores; the table compares, since a busy machine is late
 SETTLE_S = 20  # a connection's age, a look-up, and some
+UNTRUSTED = {  # kind of a version that loads well and that nobody may serve → why not
+    "forbidden": "operation WriteFile ('thief') in function 'loot' is not among those that a version may use",
+    "tampered": "it was changed after key.pub signed it: assets.extra/tf_serving_warmup_requests, manifest.json",
+    "unsigned": "it is not signed",
+    "stranger": ", which is not trusted; trusted are key.pub",
+    "renamed": "is corrupt: its manifest.json says version 1, ",
+}
 bad_versions: dict[str, int] = {}  # kind → number, of those that must never serve
 
 pytestmark = pytest.mark.timeout(1200)
@@ -230,17 +237,22 @@ def test_a_rollback_moves_every_user_back(release, under_load):
 
 def test_versions_that_cannot_be_served_are_put_into_the_store(release, under_load):
     log = release.run_pod(
-        "corrupt-version", release.images["trainer"], ["/store", "digits"], HERE / "corrupt_version.py", claim=f"{NAME}-models"
+        "corrupt-version",
+        release.images["trainer"],
+        ["/store", "digits", "/secret/key.pem"],
+        HERE / "corrupt_version.py",
+        claim=f"{NAME}-models",
+        secret=SIGNING,
     )
     bad_versions.update(json.loads(log))
-    assert sorted(bad_versions) == ["bad_warmup", "corrupt", "unloadable"]
+    assert set(bad_versions) == {"bad_warmup", "corrupt", "unloadable", *UNTRUSTED}
 
 
 def test_a_corrupt_version_never_serves(release, under_load):
     version = bad_versions["corrupt"]
     done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
     assert done.returncode == 2 and "is corrupt" in done.stderr
-    failed_upgrade(release, version, f"/store/digits/{version} is corrupt: variables/variables.data-00000-of-00001 has")
+    failed_upgrade(release, version, f"/store/digits/{version} is corrupt: assets.extra/tf_serving_warmup_requests has")
     release.run(release.documented("rollback"))
 
 
@@ -267,6 +279,15 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_helm_goes_back_by_its
     assert helm.returncode != 0 and "roll" in out, out
     assert json.loads(release.run(f"helm get values {NAME} --all --output json").stdout)["model"]["version"] == 1
     wait_until("only version 1 is left", lambda: len(release.pods("serving", ready=False)) == 3, 60)
+
+
+@pytest.mark.parametrize(("kind", "reason"), UNTRUSTED.items(), ids=UNTRUSTED.keys())
+def test_a_version_that_nobody_vouches_for_never_serves(release, under_load, kind, reason):
+    version = bad_versions[kind]
+    done = release.run(release.documented("upgrade", ("upgrade 2", f"upgrade {version}")), check=False)
+    assert done.returncode == 2 and f"version {version} cannot be served: " in done.stderr and reason in done.stderr
+    failed_upgrade(release, version, reason)
+    release.run(release.documented("rollback"))
 
 
 def test_a_node_may_be_drained(release, under_load, report):

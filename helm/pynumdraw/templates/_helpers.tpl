@@ -68,6 +68,15 @@ app.kubernetes.io/part-of: pynumdraw
 {{- end -}}
 {{- end }}
 
+{{- /* The ConfigMap of the trusted keys; empty where signatures are not checked. */}}
+{{- define "pynumdraw.trustedKeys" -}}
+{{- if .Values.signing.publicKeys -}}
+{{ include "pynumdraw.fullname" . }}-trusted-keys
+{{- else -}}
+{{ .Values.signing.publicKeysConfigMap }}
+{{- end -}}
+{{- end }}
+
 {{- define "pynumdraw.claim" -}}
 {{ .Values.store.existingClaim | default (printf "%s-models" (include "pynumdraw.fullname" .)) }}
 {{- end }}
@@ -214,6 +223,12 @@ args:
   {{- if .ifEmpty }}
   - --if-empty
   {{- end }}
+  {{- if .root.Values.signing.secretName }}
+  - --signing-key=/signing-key/key.pem
+  {{- if .root.Values.signing.certificate }}
+  - --signing-certificate=/signing-key/certificate.pem
+  {{- end }}
+  {{- end }}
 {{- with $trainer.extraEnv }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -223,6 +238,9 @@ terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: store, mountPath: /store}
   - {name: tmp, mountPath: /tmp}
+  {{- if .root.Values.signing.secretName }}
+  - {name: signing-key, mountPath: /signing-key, readOnly: true}
+  {{- end }}
   {{- with $trainer.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -248,6 +266,9 @@ args:
   - --store=/store
   - --name={{ .Values.model.name }}
   - --keep={{ .Values.store.keepVersions | int64 }}
+  {{- if include "pynumdraw.trustedKeys" . }}
+  - --trusted-keys=/trusted-keys
+  {{- end }}
   {{- if eq .Values.model.policy "version" }}
   - --served
   {{- range include "pynumdraw.servedVersions" . | fromJsonArray }}
@@ -261,6 +282,9 @@ securityContext: {{- toYaml .Values.containerSecurityContext | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: store, mountPath: /store}
+  {{- if include "pynumdraw.trustedKeys" . }}
+  - {name: trusted-keys, mountPath: /trusted-keys, readOnly: true}
+  {{- end }}
 {{- end }}
 
 {{- /*
@@ -307,6 +331,15 @@ template:
         persistentVolumeClaim: {claimName: {{ include "pynumdraw.claim" $root | quote }}}
       - name: tmp
         emptyDir: {sizeLimit: 1Gi}
+      {{- with $root.Values.signing.secretName }}
+      - name: signing-key
+        secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+      {{- end }}
+      {{- $trusted := .ifEmpty | ternary "" (include "pynumdraw.trustedKeys" $root) }}
+      {{- with $trusted }}
+      - name: trusted-keys
+        configMap: {name: {{ . | quote }}}
+      {{- end }}
       {{- with $trainer.extraVolumes }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
