@@ -15,7 +15,7 @@ const PARTIAL_MS = 1000; // so long an answer to part of the ink may stand besid
 const byId = (id) => document.getElementById(id);
 let steps = BLANK; // the drawing and its history
 let latest = null; // { answer, took_ms, at_ms }: the newest since the stroke or the drawing began
-let isWhole = false; // it is about all the ink
+let isWhole = false; // it is about all the ink that there is
 let settled = null; // the answer whose words stand
 let problem = null; // { words, retryIn_s, isShown }, until the next answer
 let replay = null; // { strokes, stop() }: a drawing that draws itself, and those of its strokes that are finished
@@ -58,7 +58,7 @@ const reader = api.createReader({
   onAnswer(answer, { took_ms, isLatest }) {
     problem = null;
     latest = { answer, took_ms, at_ms: performance.now() };
-    isWhole = isLatest && !isDrawing();
+    isWhole = isLatest;
     if (answer.model.version === null) {
       view.clearEvidence(); // too little ink is seen without a model
     } else {
@@ -112,9 +112,10 @@ function update() {
   byId("hint").hidden = !isBlank;
   if (problem) return showProblem();
   if (isBlank) return showBlank();
-  if (isWhole && now_ms >= settlesAt_ms) return settle();
+  if (isWhole && !isDrawing() && now_ms >= settlesAt_ms) return settle();
   if (isDrawing() || (isFresh && now_ms < settlesAt_ms)) {
-    if (isFresh) lookAgain(isDrawing() ? latest.at_ms + PARTIAL_MS : settlesAt_ms);
+    if (isFresh && !isDrawing()) lookAgain(settlesAt_ms);
+    else if (isFresh && !isWhole) lookAgain(latest.at_ms + PARTIAL_MS);
     view.showWords(describePartial(isFresh ? latest.answer : null));
     return;
   }

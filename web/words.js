@@ -207,8 +207,8 @@ export function describeReread(changed, count, version) {
   return `${changed} of ${count} read differently ${by}`;
 }
 
-/** A range of confidence. low, high: shares. */
-export const describeRange = (low, high) => `${Math.round(low * 100)} to ${Math.round(high * 100)}\u202f%`;
+/** A range of confidence, as fine as its bounds. low, high: shares. */
+export const describeRange = (low, high) => `${Number((low * 100).toFixed(2))} to ${Number((high * 100).toFixed(2))}\u202f%`;
 
 /** One bin of the reliability diagram, in which an answer lies. */
 export function describeBin({ low, high, count, accuracy }, confidence) {

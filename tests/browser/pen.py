@@ -1,6 +1,6 @@
 """Drawings as strokes, and the ways to draw them on the real page: mouse and fingers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -80,7 +80,11 @@ class Fingers:
 
     def event(self, kind: str, *points: tuple[float, float]) -> None:
         """kind: touchStart, touchMove, touchEnd or touchCancel; points in the window, CSS px."""
-        touches: list[Any] = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
+        self.send(kind, dict(enumerate(points)))
+
+    def send(self, kind: str, points: Mapping[int, tuple[float, float]]) -> None:
+        """As `event`, for fingers by number. points: all that are on the screen; of touchEnd those that lift."""
+        touches: list[Any] = [{"x": x, "y": y, "id": finger} for finger, (x, y) in points.items()]
         self._send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
     def drag(self, points: Sequence[tuple[float, float]]) -> None:

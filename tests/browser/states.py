@@ -13,7 +13,7 @@ State = Callable[[Page, str], None]  # (page, its address)
 Reply = Callable[[Route], None]
 
 UNSURE = {"confidence": 0.47, "is_digit_probability": 0.97}
-DOUBTFUL = {"is_digit": True, "is_digit_probability": 0.62, "confidence": 0.58, "digit": 9, "candidates": [9], "reason": None}
+DOUBTFUL = {"is_digit": True, "is_digit_probability": 0.62, "confidence": 0.58, "digit": 1, "candidates": [1], "reason": None}
 
 
 def error_reply(status: int, code: str, message: str, **headers: str) -> Reply:

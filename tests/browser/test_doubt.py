@@ -154,8 +154,9 @@ def test_a_resting_pen_sends_nothing_new_however_it_trembles(page: Page, page_ur
     x, y = on_screen(page, smooth(SEVEN[0]))[-1]
     for k in range(60):
         page.mouse.move(x + (k % 2), y)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1000)
     assert sent == []
+    assert page.locator("#title").text_content() == "So far: 7"  # nothing is being read: the answer is about all the ink
     page.mouse.up()
 
 

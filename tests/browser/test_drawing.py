@@ -253,6 +253,42 @@ def test_the_palm_beside_a_pen_does_not_draw(new_page: NewPage, page_url: str):
     expect_seven(page)
 
 
+def test_a_palm_that_lies_down_and_lifts_elsewhere_does_not_stop_the_finger_that_draws(new_page: NewPage, page_url: str):
+    """By the browser's own pipeline: it calls the palm primary where that came first."""
+    page = new_page(**PHONE)
+    open_page(page, page_url)
+    fingers, points = Fingers(page), on_screen(page, smooth(SEVEN[0]))
+    palm = (195.0, 600.0)  # below the paper and its tools
+    half = len(points) // 2
+    fingers.event("touchStart", palm)
+    fingers.event("touchStart", palm, points[0])
+    for point in points[1:half]:
+        fingers.event("touchMove", palm, point)
+    fingers.send("touchEnd", {0: palm})
+    for point in points[half:-3]:
+        fingers.send("touchMove", {1: point})
+    fingers.send("touchStart", {1: points[-4], 2: palm})  # and lies down again
+    for point in points[-3:]:
+        fingers.send("touchMove", {1: point, 2: palm})
+    fingers.send("touchEnd", {1: points[-1]})
+    fingers.send("touchEnd", {2: palm})
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect_seven(page)
+
+
+def test_from_right_to_left_the_ink_is_under_the_pointer(page: Page, page_url: str):
+    open_page(page, page_url)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    watch_pointer(page)
+    draw(page, SEVEN)
+    wait_until("ink under the pointer", lambda: ink_lay_under_pointer(page))
+    expect_seven(page)
+    pad, reading = page.locator("#pad").bounding_box(), page.locator("#reading").bounding_box()
+    assert pad
+    assert reading
+    assert pad["x"] > reading["x"] + reading["width"]
+
+
 def test_a_touch_that_the_system_takes_away_leaves_its_ink(new_page: NewPage, page_url: str):
     page = new_page(**PHONE)
     open_page(page, page_url)

@@ -105,8 +105,8 @@ for (const [bin, sentence] of [
 
 test("a bin is described with its range, its count and its share", () =>
   assert.equal(
-    plain(describeBin({ low: 14 / 15, high: 1, count: 9021, accuracy: 0.998 }, 0.97)),
-    "This answer is 97 % sure. Of the test drawings, 9,021 were answered 93 to 100 % sure, and >99 % of those answers were right.",
+    plain(describeBin({ low: 0.935, high: 1, count: 9021, accuracy: 0.998 }, 0.97)),
+    "This answer is 97 % sure. Of the test drawings, 9,021 were answered 93.5 to 100 % sure, and >99 % of those answers were right.",
   ));
 
 test("an answer as a line of the trail, and a change between versions", () => {
