@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import jsonschema
 import pytest
 import yaml
 
@@ -83,36 +84,124 @@ def test_an_override_that_yaml_reads_as_something_else_works(name, value):
 
 
 TEXTS = [name for name, value in VALUES.items() if "string" in value.schema["type"] and "enum" not in value.schema]
+EVERYTHING = tools.CHART / "ci" / "everything-values.yaml"
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_text_that_yaml_reads_as_something_else_stays_text_or_is_refused(name):
-    for text in ("null", "1e3", "a, b}: # c"):
-        done = helm_template(
-            "digits", "--values", str(tools.CHART / "ci" / "everything-values.yaml"), "--set-json", f"{name}={json.dumps(text)}"
-        )
-        if done.returncode:
-            assert f"at '/{name.replace('.', '/')}'" in done.stderr or "Set fullnameOverride to" in done.stderr, done.stderr
+def nested(assignments):
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    found = {}
+    for name, value in assignments.items():
+        *groups, last = name.split(".")
+        group = found
+        for each in groups:
+            group = group.setdefault(each, {})
+        group[last] = value
+    return found
+
+
+def merged(values, changes):
+    """Values with changes as helm merges them: a null removes."""
+    found = dict(values)
+    for key, value in changes.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = merged(found[key], value)
         else:
-            assert_valid(done.stdout)
+            found[key] = value
+    return found
 
 
-@pytest.mark.parametrize("name", [*GROUPS, *VALUES])
-def test_null_an_empty_map_and_a_value_of_another_type_render_or_are_refused_by_name(name):
-    at, last = "/" + "/".join(name.split(".")[:-1]), name.rpartition(".")[2]
-    for value in (None, {}, 5, "x"):
-        done = helm_template("digits", "--set-json", f"{name}={json.dumps(value)}")
-        if done.returncode == 0:
-            assert_valid(done.stdout)
-            continue
-        named = (
-            f"at '/{name.replace('.', '/')}" in done.stderr
-            or (f"at '{at.rstrip('/')}': missing propert" in done.stderr and f"'{last}'" in done.stderr)
-            or ("checks.yaml" in done.stderr and name in done.stderr)
-            or f"cannot overwrite table with non table for pynumdraw.{name} " in done.stderr
-        )
-        assert named, f"{name}={json.dumps(value)}: {done.stderr}"
-        assert "executing " not in done.stderr and "unmarshal" not in done.stderr, done.stderr
+@pytest.fixture(scope="module")
+def untaken():
+    """The values that the schema does not take, of these among the chart's own, or those of a file as well."""
+    validator = jsonschema.Draft7Validator(json.loads((tools.CHART / "values.schema.json").read_text()))
+    defaults = yaml.safe_load((tools.CHART / "values.yaml").read_text())
+
+    def find(assignments, base=None):
+        values = merged(defaults, yaml.safe_load(base.read_text())) if base else defaults
+        places = set()
+        for error in validator.iter_errors(merged(values, nested(assignments))):
+            missing = set(error.validator_value) - set(error.instance) if error.validator == "required" else {None}
+            places |= {".".join(map(str, [*error.absolute_path, *([each] if each else [])])) for each in missing}
+        return {name for name in assignments if any(place == name or place.startswith(f"{name}.") for place in places)}
+
+    return find
+
+
+@pytest.fixture
+def given(tmp_path):
+    """What helm makes of all these values at once."""
+
+    def run(assignments, base=None):
+        (tmp_path / "values.yaml").write_text(json.dumps(nested(assignments)))
+        return helm_template("digits", *(["--values", str(base)] if base else []), "--values", str(tmp_path / "values.yaml"))
+
+    return run
+
+
+def is_named(name, error):
+    """Whether helm says which value it refuses."""
+    group, last = name.rpartition(".")[0].replace(".", "/"), name.rpartition(".")[2]
+    at = f"/{group}" if group else ""
+    return (
+        f"at '/{name.replace('.', '/')}" in error
+        or re.search(f"at '{at}': missing propert[^\\n]*'{last}'", error) is not None
+        or ("checks.yaml" in error and name in error)
+        or f"cannot overwrite table with non table for pynumdraw.{name} " in error
+    )
+
+
+def assert_refused(given, assignments, base=None):
+    """Helm refuses all of them in one run, each by name: the schema names everything that it does not take."""
+    done = given(assignments, base)
+    assert done.returncode, f"helm takes what the schema does not: {assignments}"
+    assert [name for name in assignments if not is_named(name, done.stderr)] == [], done.stderr
+    assert "executing " not in done.stderr and "unmarshal" not in done.stderr, done.stderr
+
+
+def assert_rendered(given, assignments, base=None):
+    """Helm renders all of them in one run, but for those that the chart refuses by name; these are looked at one by one."""
+    while (done := given(assignments, base)).returncode:
+        refused = [name for name in assignments if "checks.yaml" in done.stderr and name in done.stderr]
+        assert refused, done.stderr
+        for name in refused:
+            alone = given({name: assignments.pop(name)}, base)
+            if alone.returncode:
+                assert name in alone.stderr and "unmarshal" not in alone.stderr, alone.stderr
+            else:
+                assert_valid(alone.stdout)
+    assert_valid(done.stdout)
+
+
+def assert_refused_or_rendered(given, untaken, assignments, base=None):
+    refused = untaken(assignments, base)
+    assert_refused(given, {name: value for name, value in assignments.items() if name in refused}, base)
+    assert_rendered(given, {name: value for name, value in assignments.items() if name not in refused}, base)
+
+
+@pytest.mark.parametrize("text", ["null", "1e3", "a, b}: # c"])
+def test_text_that_yaml_reads_as_something_else_stays_text_or_is_refused(given, untaken, text):
+    assert_refused_or_rendered(given, untaken, dict.fromkeys(TEXTS, text), EVERYTHING)
+
+
+@pytest.mark.parametrize("value", [None, {}, 5, "x", []], ids=repr)
+def test_null_an_empty_map_and_a_value_of_another_type_render_or_are_refused_by_name(given, untaken, value):
+    assert_refused_or_rendered(given, untaken, dict.fromkeys(VALUES, value))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("value", [None, 5, "x", []], ids=repr)
+def test_a_group_that_is_null_or_no_map_is_refused_by_name(given, untaken, value, depth):
+    groups = dict.fromkeys((name for name in GROUPS if name.count(".") == depth - 1), value)
+    assert groups and untaken(groups) == set(groups)
+    assert_refused(given, groups)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_group_with_nothing_in_it_has_its_defaults(given, depth):
+    groups = {name: {} for name in GROUPS if name.count(".") == depth - 1}
+    assert given(groups).stdout == given({}).stdout != ""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.chart import tools
-from tests.chart.documents import DOCUMENTS, command, commands
+from tests.chart.documents import command, commands
 
 HERE = [each for each in commands() if each.where == ""]
 IDS = [each.name for each in commands() if each.where == "cluster"]
@@ -34,24 +34,6 @@ def test_each_command_for_a_cluster_is_run_by_the_end_to_end_suite():
     used = re.findall(r'documented\("([\w-]+)"', suite)
     assert set(used) == set(IDS) and len(IDS) == len(set(IDS))
     assert all(command(name) for name in IDS)
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-        assert "://" in target or (path.parent / target).exists(), target
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_value_that_is_spoken_of_exists(path):
-    values = yaml.safe_load((tools.CHART / "values.yaml").read_text())
-    for name in re.findall(
-        r"`((?:model|store|trainer|serving|gateway|ingress|httpRoute|networkPolicy|metrics)\.\w[\w.]*)[=`]", path.read_text()
-    ):
-        found = values
-        for part in name.split("."):
-            assert part in found, name
-            found = found[part]
 
 
 def test_every_flag_of_helm_in_documents_and_notes_exists():
