@@ -236,7 +236,9 @@ class Cluster:
         reasons = (*_TELLING_EVENTS, _PROBE_EVENT) if restarts else _TELLING_EVENTS
         with suppress(client.ApiException):
             found = [event.message for event in self._events("Pod", pod.metadata.name) if event.reason in reasons]
-            return " ".join(found[-1].split()) if found else None
+            asked = [each.startup_probe.http_get.path for each in pod.spec.containers if each.startup_probe and each.startup_probe.http_get]
+            if found:
+                return " ".join(found[-1].split()) + (f" (it asks for {asked[0]})" if found[-1].startswith("Startup") and asked else "")
         return None
 
     def _last_log_line(self, pod: client.V1Pod, container: str) -> str | None:

@@ -458,13 +458,15 @@ def test_status_says_nothing_of_a_claim_that_is_bound(console, cluster):
     [
         ("FailedMount", "references non-existent config key: monitoring.config", 0, True),
         ("FailedAttachVolume", "Multi-Attach error for volume", 0, True),
-        ("Unhealthy", "Startup probe failed: :8501/monitoring/prometheus/metrics: connection refused", 2, True),
-        ("Unhealthy", "Startup probe failed: :8501/monitoring/prometheus/metrics: connection refused", 0, False),
+        ("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 404", 2, True),
+        ("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 404", 0, False),
         ("BackOff", "Back-off restarting failed container", 2, False),
     ],
 )
 def test_status_shows_the_event_that_tells_why_a_pod_does_not_start(console, cluster, reason, message, restarts, shown):
     status = starting(init=[container("fetch", is_ready=True)], containers=[container("serving", running=True, restarts=restarts)])
-    cluster.pod("serving", "new", "2", **status)
+    pod = cluster.pod("serving", "new", "2", **status)
+    pod["spec"] = cluster.deployment("serving")["spec"]["template"]["spec"]
     cluster.events = [{"metadata": {}, "involvedObject": {"name": "new"}, "reason": reason, "message": message}]
-    assert (message in console.run("status")[1]) is shown
+    asked = " (it asks for /monitoring/prometheus/metrics)" if reason == "Unhealthy" else ""
+    assert (f"{message}{asked}" in console.run("status")[1]) is shown
