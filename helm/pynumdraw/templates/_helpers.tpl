@@ -73,7 +73,7 @@ app.kubernetes.io/part-of: pynumdraw
 {{- if .Values.signing.publicKeys -}}
 {{ include "pynumdraw.fullname" . }}-trusted-keys
 {{- else -}}
-{{ .Values.signing.publicKeysConfigMap }}
+{{ .Values.signing.publicKeysConfigMap | default "" }}
 {{- end -}}
 {{- end }}
 
