@@ -68,7 +68,7 @@ def calibrate(weights: Weights, validation: Digits, synthetic: SyntheticSet, pri
 
     Each image counts twice, as it is and warped as in training, since users' handwriting varies more than MNIST's.
     The digit probability is the logistic regression of its evidence, in which digits weigh `prior` and non-digits the rest.
-    synthetic: its non-digits must be unambiguous, or a plain 1 or 0 would be doubted for the letters of the same shape.
+    synthetic: its non-digits must be unambiguous, or a plain 1 or 0 would be doubted for the letters and signs of the same shape.
     Raises TrainingError where the digit score does not tell digits from non-digits.
     """
     images = np.concatenate([validation.images, synthetic.digits.images])

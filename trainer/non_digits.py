@@ -18,7 +18,7 @@ def draw_unambiguous(rng: np.random.Generator) -> Strokes | np.ndarray:
     """A non-digit of any kind but those that have a digit's shape."""
     while (kind := rng.choice(len(KINDS), p=_PROBABILITIES)) == _LOOKALIKE:
         pass
-    return KINDS[kind][1](rng)
+    return plain_sign(rng, clear=True) if kind == _PLAIN_SIGN else KINDS[kind][1](rng)
 
 
 def draw_non_digit(rng: np.random.Generator) -> Strokes | np.ndarray:
@@ -37,19 +37,22 @@ def lookalike(rng: np.random.Generator) -> Strokes:
     return write_glyph(LOOKALIKES[rng.integers(len(LOOKALIKES))], rng)
 
 
-def plain_sign(rng: np.random.Generator) -> Strokes:
-    """A ring with or without a tail, or one or two short lines, as many alphabets have. Some of them look like a digit."""
+def plain_sign(rng: np.random.Generator, clear: bool = False) -> Strokes:
+    """A ring with or without a tail, or one or two short lines, as many alphabets have. Some of them look like a digit.
+
+    clear: no ring without a tail and no line alone, which are a 0 and a 1 or a 7 to most people.
+    """
     if rng.random() < 0.2:
         angle = rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * np.linspace(0, 2 * np.pi * rng.uniform(0.85, 1.1), 9)
         strokes = [rng.uniform(15, 50, 2) * np.stack([np.cos(angle), np.sin(angle)], 1)]
         corners = [np.zeros(9, bool)]
-        if rng.random() < 0.5:
+        if clear or rng.random() < 0.5:
             start, heading = strokes[0][rng.integers(9)], rng.uniform(0, 2 * np.pi)
             end = start + rng.uniform(20, 80) * np.array([np.cos(heading), np.sin(heading)])
             strokes.append(np.stack([start, end]))
             corners.append(np.ones(2, bool))
         return write(strokes, corners, rng)
-    lengths = [rng.integers(2, 5)] if rng.random() < 0.5 else rng.integers(2, 4, 2)
+    lengths = [rng.integers(2, 5)] if not clear and rng.random() < 0.5 else rng.integers(2, 4, 2)
     at = [rng.choice(9, length, replace=False) for length in lengths]
     return write([np.stack([30.0 * (k % 3), 50.0 * (k // 3)], 1) for k in at], [rng.random(len(k)) < 0.5 for k in at], rng)
 
@@ -217,7 +220,7 @@ KINDS = (
     (0.03, blob),
     (0.05, texture),
 )
-_LOOKALIKE = [draw for _, draw in KINDS].index(lookalike)
+_LOOKALIKE, _PLAIN_SIGN = ([draw for _, draw in KINDS].index(kind) for kind in (lookalike, plain_sign))
 _PROBABILITIES = np.array([weight for weight, _ in KINDS]) / sum(weight for weight, _ in KINDS)
 
 
