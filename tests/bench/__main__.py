@@ -26,6 +26,7 @@ from tests.bench.bodies import write_bodies
 from tests.bench.load import load, wrk_version
 from tests.bench.process import processes_of, processor_s, resident_mb
 from tests.bench.shares import print_shares
+from tests.bench.store import costs
 
 
 def conditions(store: Path) -> Iterator[str]:
@@ -111,6 +112,7 @@ def main() -> None:
     if bool(chosen.peer) != bool(chosen.peer_body):
         parser.error("--peer and --peer-body belong together")
     print(*conditions(chosen.store), sep="\n")
+    print(*costs(chosen.store), sep="\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bodies = write_bodies(Path(scratch))
         with running(chosen.store) as (address, url, gateway):

@@ -302,6 +302,13 @@ def test_list_and_verify_show_who_signed(store, keys, capsys):
     )
 
 
+def test_publishers_killed_at_random_moments_leave_signed_versions_and_no_number_is_used_twice():
+    """`python -m tests.kills` alone kills 1,000."""
+    done = subprocess.run([sys.executable, "-m", "tests.kills", "--times", "25"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kills 25, ")
+
+
 def test_without_the_package_a_version_is_refused_not_believed(store, keys, tmp_path):
     """The gateway's image is without it."""
     publish(store)
