@@ -23,7 +23,7 @@ DOCUMENTS = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "model-card.md"),  # which is generated
 ]
 PROGRAMS = ("pynumdraw", "gateway", "trainer", "modelserver", "k8s", "data", "up.py", "helm/reference.py")
-MADE_LATER = ("models/", "build/", ".venv/", "store/")  # not in the repository
+MADE_LATER = ("models/", "build/", ".venv/", "store/", "tests/browser/node_modules")  # not in the repository
 SYMPTOMS = "what you see"  # heads the column of a table whose code spans quote what the programs say
 FOREIGN = {  # what others say, in the words of their programs
     "Kubernetes": r"ImagePullBackOff|0/2 nodes are available: … Insufficient cpu",
