@@ -62,6 +62,7 @@ def play(store: ModelStore, times: int, seed: int) -> dict[str, int]:
     while counts["kills"] < times:
         before = store.versions()
         in_time = killed(store, rng.uniform(0, usual_s))
+        usual_s *= 1.02 if in_time else 0.92  # so that one in five ends first, however fast the machine is now: no moment is left out
         counts["kills" if in_time else "too late to kill"] += 1
         for number in store.versions():
             if number not in before:

@@ -51,7 +51,7 @@ class ModelStore:
     report: Callable[[str], None] = report_on_stderr
     """Takes a sentence of progress whenever the store has to wait."""
     trusted_keys: TrustedKeys | None = None
-    """Of which one must have signed a version for it to be valid; None: signatures are not looked at."""
+    """Of which one must have signed a version for it to be valid; None: nobody need have, and who did is not checked."""
     signing_key: SigningKey | None = None
     """Signs what is published; None: versions are not signed."""
 
@@ -108,10 +108,7 @@ class ModelStore:
         Raises StoreError where no trusted key did, or what is there is no signature; VersionMissing as `manifest`.
         """
         with self._reading(number):
-            if self.trusted_keys:
-                return self.trusted_keys.check(self.path(number), number)
-            claimed = claimed_signer(self.path(number), number)
-            return f"{claimed} (not checked)" if claimed else None
+            return self._signer(self.path(number), number)
 
     def corruption_reason(self, number: int) -> str | None:
         """Why `verify` refuses that version; None for a valid one. Raises VersionMissing for one that is not there, or no longer."""
@@ -194,8 +191,13 @@ class ModelStore:
         check_files(folder, self.name, number)
         with translate_os_errors(f"verify {folder}"):
             check_graph(folder, number)
-            if self.trusted_keys:
-                self.trusted_keys.check(folder, number)
+            self._signer(folder, number)
+
+    def _signer(self, folder: Path, number: int) -> str | None:
+        if self.trusted_keys:
+            return self.trusted_keys.check(folder, number)
+        claimed = claimed_signer(folder, number)
+        return f"{claimed} (not checked)" if claimed else None
 
     def _is_valid(self, number: int) -> bool:
         try:

@@ -231,6 +231,13 @@ def test_bad_data_is_one_sentence_exit_code_2_and_no_version(tmp_path, replaced,
     assert ModelStore(tmp_path / "store", "digits").versions() == []
 
 
+def test_a_signing_key_that_cannot_be_used_is_refused_before_anything_is_read_or_trained(tmp_path):
+    done = run("fit", "--data", tmp_path / "none", "--store", tmp_path / "store", "--signing-key", tmp_path / "key.pem")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"cannot use the signing key {tmp_path}/key.pem: No such file or directory ({tmp_path}/key.pem)\n"
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_store_that_cannot_be_written_is_refused_before_training(tmp_path):
     (tmp_path / "store").write_text("a file")
     done = run("fit", "--data", DATA, "--store", tmp_path / "store", "--recipe", "tiny")

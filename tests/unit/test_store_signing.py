@@ -196,6 +196,17 @@ def test_what_no_trusted_key_signed_as_it_is_is_refused_in_words(store, keys, tm
     assert os.listdir(tmp_path / "pod/digits") == [".lock"]
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"verificationMaterial": 1}', " " * (1 << 21)], ids=["empty", "list", "number", "long"])
+def test_a_signature_that_is_none_is_refused_also_where_no_key_is_trusted(store, tmp_path, content, capsys):
+    publish(store)
+    (store.path(1) / "model.sig").write_text(content)
+    with pytest.raises(StoreError, match=r"model\.sig (is no signature of Model Signing|has more than the 1048576 bytes)"):
+        unsigned(store).copy_version(1, tmp_path / "pod")
+    assert main(["list", "--store", str(store.root), "--name", "digits", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["state"], row["recipe"], row["signer"]) == ("corrupt", "quick", None)
+
+
 def test_a_renamed_folder_is_refused(store, tmp_path):
     publish(store)
     store.path(1).rename(store.path(7))
