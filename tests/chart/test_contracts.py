@@ -39,6 +39,22 @@ def test_the_gateway_knows_every_variable_that_the_chart_sets(render):
     assert set(environ) == {f"GATEWAY_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
+@pytest.mark.parametrize("seconds", [650, 75, 3600])
+def test_a_connection_is_kept_as_long_as_the_balancer_in_front_needs(render, seconds):
+    (gateway,) = [each for _, each in containers(render, **{"gateway.config.keepAliveSeconds": seconds}) if each["name"] == "gateway"]
+    assert Settings.from_env({each["name"]: each["value"] for each in gateway["env"]}).keep_alive_s == seconds
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_the_gateway_takes_the_least_and_the_most_that_the_schema_does(render, bound):
+    config = json.loads((tools.CHART / "values.schema.json").read_text())["properties"]["gateway"]["properties"]["config"]["properties"]
+    values = {f"gateway.config.{name}": schema[bound] for name, schema in config.items() if bound in schema}
+    assert len(values) >= 4
+    values |= {"serving.drainSeconds": 4000}  # longer than the longest pause between look-ups
+    (gateway,) = [each for _, each in containers(render, **values) if each["name"] == "gateway"]
+    Settings.from_env({each["name"]: each["value"] for each in gateway["env"]})
+
+
 def test_the_probes_and_the_metrics_are_on_the_ports_that_the_gateway_is_told(render):
     (gateway,) = [container for _, container in containers(render) if container["name"] == "gateway"]
     environ = {each["name"]: each["value"] for each in gateway["env"]}

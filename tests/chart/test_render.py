@@ -53,6 +53,12 @@ def test_helm_3_renders_the_same(values):
     assert by_name[0] == by_name[1]
 
 
+@everything
+def test_rendering_again_changes_nothing(values):
+    """So a second sync of Argo CD, or a second `kubectl apply`, finds nothing to do."""
+    assert template.__wrapped__("--values", str(values)) == template("--values", str(values))
+
+
 def test_a_kubernetes_that_is_too_old_is_refused():
     done = subprocess.run(
         [tools.helm(), "template", "digits", str(tools.CHART), "--kube-version", "1.31.9"], capture_output=True, text=True, check=False
