@@ -33,6 +33,13 @@ _PROBE_PATHS = ("/healthz", "/readyz")  # requested every few seconds by every p
 _log = logging.getLogger("gateway.request")
 
 
+class _App(Flask):
+    """Flask, whose views and hooks are never coroutines, so that it need not look each time."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(
     settings: Settings,
     predictor: Predictor,
@@ -46,7 +53,7 @@ def create_app(
     draining: once set, /readyz answers that this gateway takes no new requests. web: the folder of the page. run_slow: calls what takes
     milliseconds, and returns its result.
     """
-    app = Flask("gateway", static_folder=None)
+    app = _App("gateway", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # a redirect would name the host that a proxy hides
     telemetry = telemetry or Telemetry()

@@ -25,7 +25,7 @@ class Precompressed:
 
 def compress(response: Response) -> Response:
     """The same response, its body compressed where that is worth it and the client accepts it. For Flask's after_request."""
-    if response.content_encoding or (response.content_length or 0) < MIN_BYTES or not _is_text(response):
+    if (response.calculate_content_length() or 0) < MIN_BYTES or response.content_encoding or not _is_text(response):
         return response
     return _encode(response, lambda: gzip.compress(response.get_data(), _LEVEL, mtime=0))
 
