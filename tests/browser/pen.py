@@ -26,6 +26,7 @@ SCRIBBLE: list[Stroke] = [
     [(0.1, 0.6), (0.9, 0.9), (0.1, 0.12), (0.9, 0.5), (0.12, 0.9), (0.5, 0.5), (0.9, 0.1)],
 ]
 DOT: list[Stroke] = [[(0.5, 0.5)]]
+MOVES = 3  # of the pointer from one point of a stroke to the next; each waits for the browser, up to 0.1 s where it is busy
 
 
 def open_page(page: Page, url: str) -> None:
@@ -64,7 +65,7 @@ def draw(page: Page, strokes: Sequence[Stroke]) -> None:
 
 def press(page: Page, stroke: Stroke) -> None:
     """Draw one stroke with the mouse and keep the button down."""
-    first, *others = on_screen(page, smooth(stroke))
+    first, *others = on_screen(page, smooth(stroke, MOVES))
     page.mouse.move(*first)
     page.mouse.down()
     for point in others:
@@ -95,7 +96,7 @@ class Fingers:
 
     def draw(self, strokes: Sequence[Stroke]) -> None:
         for stroke in strokes:
-            self.drag(on_screen(self._page, smooth(stroke)))
+            self.drag(on_screen(self._page, smooth(stroke, MOVES)))
 
 
 def ink_share(page: Page) -> float:

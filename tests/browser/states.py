@@ -90,17 +90,22 @@ def encode(page: Page, strokes: list[Any]) -> str:
     return page.evaluate(module, strokes)
 
 
-def trail(page: Page, url: str) -> None:
-    """Twelve entries, as many as are kept, of all kinds, and the last of them on the paper."""
-    open_page(page, url)
+def keep_trail(page: Page, count: int) -> None:
+    """The page with a trail of so many entries, of all kinds."""
     kinds: list[tuple[str, dict[str, Any]]] = [("seven", {}), ("question mark", {}), ("four or nine", {}), ("line", DOUBTFUL)]
     entries = []
-    for k in range(11):
+    for k in range(count):
         name, fields = kinds[k % 4]
         strokes = [[[round(400 * x + k), round(400 * y), 0] for x, y in smooth(stroke)] for stroke in DRAWINGS[name]]
         entries.append({"drawing": encode(page, strokes), "answer": recorded(name, frame=None, **fields), "before": None})
     page.evaluate("(entries) => localStorage.setItem('pynumdraw.trail', JSON.stringify(entries))", entries)
     page.reload()
+
+
+def trail(page: Page, url: str) -> None:
+    """Twelve entries, as many as are kept, the last of them on the paper."""
+    open_page(page, url)
+    keep_trail(page, 11)
     sure(page, url)
     expect(page.locator("#trail-list li")).to_have_count(12)
 

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 from tests.browser.conftest import NewPage
 from tests.browser.pen import DOT, SEVEN, draw, ink_share, open_page
 from tests.browser.recorded import CARD, answer_with, recorded
+from tests.browser.states import keep_trail
 from tests.stack import wait_until
 
 NINE = {"digit": 9, "candidates": [9], "confidence": 0.98}
@@ -82,16 +83,17 @@ def test_reload_and_back_bring_paper_and_trail_again(page: Page, page_url: str):
 def test_the_last_twelve_drawings_are_kept_and_can_be_forgotten(new_page: NewPage, page_url: str):
     page = new_page(reduced_motion="reduce")
     open_page(page, page_url)
-    for k in range(13):
-        answer_with(page, "seven", confidence=0.9 + k / 200)
-        draw(page, [[(0.3, 0.2 + k / 60), (0.7, 0.2 + k / 50), (0.5, 0.9)]])
-        expect(page.locator("#reading")).to_have_attribute("data-kind", "sure")
-        page.keyboard.press("Escape")
+    keep_trail(page, 12)
+    expect(page.locator("#trail-list li")).to_have_count(12)
+    oldest = page.locator("#trail-list li").last.inner_html()
+    drawn_and_read(page, confidence=0.96)
+    page.keyboard.press("Escape")
     items = page.locator("#trail-list li")
     expect(items).to_have_count(12)
     expect(items.first.get_by_role("button")).to_have_accessible_name(re.compile(r"^Draw it again: 7 96\s%\s·\sv\d$"))
+    assert items.last.inner_html() != oldest
     items.last.get_by_role("button").click()
-    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 1 stroke")
+    expect(page.locator("#pad")).to_have_attribute("aria-label", "Your drawing: 2 strokes")
     page.get_by_role("button", name="Forget all").click()
     expect(page.locator("#trail")).to_be_hidden()
     assert page.evaluate("localStorage.length") == 0
