@@ -86,7 +86,7 @@ export const backoff = (failures, retryAfter_s) => Math.min(LONGEST_S, Math.max(
  * Keeps one answer up to date: at most one request in flight, the latest drawing wins, an answer that is no longer wanted is never shown,
  * and what could not be answered is sent again by itself. Without a drawing it asks which versions are served until the model is there.
  *
- * onAnswer(answer, { took_ms, isLatest }), isLatest: no newer drawing waits. onReady(versions), onProblem(ApiError, retryIn_s | null).
+ * predict(drawing, { signal }): asks for an answer to a drawing in whatever form `read` has it. onAnswer(answer, { took_ms, isLatest }), isLatest: no newer drawing waits. onReady(versions), onProblem(ApiError, retryIn_s | null).
  * Returns { start, ready, read, forget, retryNow }.
  */
 export function createReader({ predict, findVersions, onAnswer, onReady, onProblem, clock = globalThis, now = () => performance.now() }) {

@@ -39,7 +39,7 @@ const pad = createPad(byId("pad"), {
   },
   onMove(stroke) {
     inkChanged();
-    reader.read(toRequest([...steps.strokes, stroke]));
+    reader.read([...steps.strokes, stroke]);
   },
   onEnd(stroke) {
     penUpAt_ms = performance.now();
@@ -48,7 +48,7 @@ const pad = createPad(byId("pad"), {
 });
 
 const reader = api.createReader({
-  predict: api.predict,
+  predict: (strokes, flight) => api.predict(toRequest(strokes), flight), // made when it is sent, not at each move of the pen
   findVersions: api.findVersions,
   onReady() {
     problem = null;
@@ -87,7 +87,7 @@ function change(next) {
   keep("sessionStorage", PAPER, count > 0 ? steps.strokes : null);
   pad.redraw();
   inkChanged();
-  if (count > 0) reader.read(toRequest(steps.strokes), { final: true });
+  if (count > 0) reader.read(steps.strokes, { final: true });
   else reader.forget();
 }
 
@@ -157,7 +157,7 @@ async function play(strokes) {
     onGrow(growing) {
       pad.show(growing);
       inkChanged();
-      reader.read(toRequest([...replay.strokes, growing]));
+      reader.read([...replay.strokes, growing]);
     },
     onEnd(drawn) {
       replay = null;
@@ -211,7 +211,7 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-byId("again").addEventListener("click", () => reader.retryNow(steps.strokes.length > 0 ? toRequest(steps.strokes) : null));
+byId("again").addEventListener("click", () => reader.retryNow(steps.strokes.length > 0 ? steps.strokes : null));
 addEventListener("online", () => reader.retryNow());
 
 /** A module that is not there from the start, and its style; null, with a sentence on the page, where it does not load. */

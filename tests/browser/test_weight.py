@@ -61,7 +61,7 @@ def test_nothing_moves_while_the_page_loads_and_is_drawn_on(new_page: NewPage, p
 
 
 def test_an_endless_scribble_stays_smooth_and_is_read(page: Page, page_url: str):
-    """21,000 points in one stroke: the frames at its end take no longer than those at its begin, and the server refuses nothing."""
+    """21,000 points in one stroke: events and frames at its end take no longer than at its begin, and the server refuses nothing."""
     open_page(page, page_url)
     statuses: list[int] = []
     page.on("response", lambda response: statuses.append(response.status))
@@ -76,12 +76,13 @@ def test_an_endless_scribble_stays_smooth_and_is_read(page: Page, page_url: str)
             pad.setPointerCapture = () => {};
             send("pointerdown", 0, 1);
             const costs = [];
+            let begin = performance.now();
             for (let k = 1; k <= 21000; k += 1) {
                 send("pointermove", k, 1);
                 if (k % 100 === 0) {
-                    const begin = performance.now();
                     await new Promise((drawn) => requestAnimationFrame(() => drawn()));
                     costs.push(performance.now() - begin);
+                    begin = performance.now();
                 }
             }
             send("pointerup", 21000, 0);
