@@ -45,7 +45,7 @@ finished.
 - Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
   textures, two of MNIST's digits side by side. All but the last three are strokes, and all pass through the same augmentation as the
   digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner. Some letters and plain signs may be read as a digit
-  (O, I, S, y, a corner, …), about as often as in alphabets: a digit of such a shape is a little less surely one.
+  (O, I, S, y, a corner, …), about as often as in alphabets.
 - Digit or not is learned from the sum of a score of its own and the negative free energy of the ten logits (Liu et al. 2020), so what
   looks like none of the ten digits is no digit. There a digit of MNIST has the weight {mnist_ood_weight:g}, a drawn one 1: no non-digit
   looks like MNIST's scans, and a network that trains for long would take that look for the sign of a digit.
@@ -81,7 +81,7 @@ are of the answers that are given where some of the drawings are no digits.
 
 ![Confusion matrix, MNIST test](model-card/confusion.png)
 
-The surest errors ({sets}): true digit, what it was read as, confidence.
+The surest errors ({sets}): true digit, what it was read as, that one's probability.
 
 ![The surest errors](model-card/errors.png)
 

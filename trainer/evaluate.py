@@ -34,7 +34,7 @@ class ErrorSheet:
     frames: np.ndarray
     """uint8[N, 28, 28]."""
     captions: list[str]
-    """True digit, the digit it was read as, confidence."""
+    """True digit, the digit it was read as, that one's probability."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
             *_mnist_metrics(test),
             *_pen_metrics(pens, [str(row.get("writer", "")) for row in pen_drawings.rows] if pen_drawings else []),
             *_non_digit_metrics(session, pens, drawings),
-            *(row for name, pair in mixed.items() for row in _confidence_metrics(name, *pair, mixtures[name])),
+            *(
+                row
+                for name, pair in mixed.items()
+                for row in _confidence_metrics(name, *pair, mixtures[name], "MNIST" if pair[0] is test else "pen digits")
+            ),
             *_rejection_metrics(session, validation),
             *_cost_metrics(store.path(version), manifest),
         ],
@@ -231,13 +235,13 @@ def _letters_and_signs(drawings: Drawings) -> np.ndarray:
     return np.concatenate([drawings.of(kind=kind, ambiguous=False).frames for kind in ("letter", "symbol")])
 
 
-def _confidence_metrics(name: str, digits: _Predicted, non_digits: Outputs, mixtures: Sequence[Mixture]) -> list[Metric]:
-    """What `confidence` is worth among digits and non-digits, at each mix and as served."""
+def _confidence_metrics(name: str, digits: _Predicted, non_digits: Outputs, mixtures: Sequence[Mixture], prefix: str) -> list[Metric]:
+    """What `confidence` is worth among digits and non-digits, at each mix and as served. prefix: of the metrics' names."""
     counts = f"{name}: {digits.scores.n} and {len(non_digits['accepted'])}"
     rows = []
     for share, mixture in zip(NON_DIGIT_SHARES, mixtures, strict=True):
         low, high = mixture.ece_interval()
-        mix = f"confidence, {share:.0%} non-digits"
+        mix = f"{prefix}: confidence, {share:.0%} non-digits"
         interval = f"95 % interval {low:.4f} to {high:.4f} by bootstrap"
         rows += [
             Metric(f"{mix}: ECE", mixture.ece(), "", f"{counts}, weighted to the mix, odds shifted to it; {interval}"),
@@ -246,7 +250,7 @@ def _confidence_metrics(name: str, digits: _Predicted, non_digits: Outputs, mixt
         ]
     for title, outputs in (("digits", digits.outputs), ("non-digits", non_digits)):
         sure = float((outputs["accepted"] & (outputs["confidence"] >= 0.9)).mean())
-        rows.append(percent(f"confidence as served: {title} answered with 0.9 or more", sure, counts))
+        rows.append(percent(f"{prefix}: confidence as served, {title} answered with 0.9 or more", sure, counts))
     return rows
 
 

@@ -358,7 +358,7 @@ def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root
         "letters: AUROC",
         "Omniglot: let through",
         "noise rejected",
-        "confidence, 20% non-digits: ECE",
+        "MNIST: confidence, 20% non-digits: ECE",
     ):
         assert name in rows
     assert "not measured" not in rows["pen digits: accuracy"]
