@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -75,8 +76,9 @@ def release() -> Iterator[Release]:
         site = Site.from_env(dict(os.environ))
     except LookupError as exc:
         pytest.exit(str(exc), returncode=2)
-    FOLDER.mkdir(parents=True)
     made = Release(site, FOLDER)
+    if len(made.nodes()) > 1:
+        made = Release(site, FOLDER, store={"accessMode": "ReadWriteMany"})  # so that serving pods run on several
     made.start()
     yield made
     if not os.environ.get("KEEP"):
@@ -86,12 +88,17 @@ def release() -> Iterator[Release]:
 @pytest.fixture(scope="session")
 def load(release: Release) -> Iterator[Load]:
     """Drawings at a steady rate; a step starts it."""
+    made = Load(release.site.ingress_url, release.host, PATH, plain_drawings())
+    yield made
+    made.stop()
+
+
+def plain_drawings() -> list[tuple[str, dict[str, Any], int]]:
+    """Golden drawings of digits that leave no doubt: name, drawing, digit."""
     cases = [(path.stem, json.loads(path.read_text())) for path in sorted(DRAWINGS.glob("*-plain.json"))]
     plain = [(name, {key: value for key, value in case.items() if key != "expect"}, case["expect"]["digit"]) for name, case in cases]
     assert len(plain) >= 5, "too few plain drawings"
-    made = Load(release.site.ingress_url, release.host, PATH, plain)
-    yield made
-    made.stop()
+    return plain
 
 
 @pytest.fixture(autouse=True)

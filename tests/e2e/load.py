@@ -31,12 +31,13 @@ class Outcome:
 class Load:
     """Sends drawings until stopped. versions: those that may answer now; a test sets it before it changes what is served."""
 
-    def __init__(self, url: str, host: str, path: str, drawings: Sequence[tuple[str, dict[str, Any], int]]) -> None:
+    def __init__(self, url: str, host: str, path: str, drawings: Sequence[tuple[str, dict[str, Any], int]], rate: float = RATE) -> None:
         where = urlsplit(url)
         self._address = (where.hostname or "", where.port or 80)
         self._headers = {"Host": host, "Content-Type": "application/json"}
         self._path = f"{path.rstrip('/')}/api/v1/predict"
         self._bodies = [(name, json.dumps(drawing).encode(), digit) for name, drawing, digit in drawings]
+        self.rate = rate
         self.versions: set[int] = set()
         self.outcomes: list[Outcome] = []
         self._stop = threading.Event()
@@ -66,7 +67,7 @@ class Load:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
             number = next(numbers)
-            due = begin + number / RATE
+            due = begin + number / self.rate
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 break
             if connection is None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ RESTRICTED = {
         "seccompProfile": {"type": "RuntimeDefault"},
     },
 }
+IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
 CONTAINED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -73,14 +76,16 @@ class Site:
 class Release:
     """Release `pynumdraw` in a fresh namespace. Commands run as a user would type them, the namespace being the kubeconfig's."""
 
-    def __init__(self, site: Site, folder: Path) -> None:
+    def __init__(self, site: Site, folder: Path, **values: Any) -> None:
+        """values: further ones of the chart."""
         self.site, self.folder = site, folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.namespace = f"e2e-{secrets.token_hex(3)}"
         self.host = f"{self.namespace}.test"
         programs = {Path(program).parent for program in (tools.helm(), tools.kubectl(), sys.executable)}
         self.environ = {**os.environ, "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]), "HELM": tools.helm()}
         self.environ["KUBECONFIG"] = str(self._kubeconfig())
-        self.environ["VALUES"] = str(self._values())
+        self.environ["VALUES"] = str(self._values(values))
 
     @property
     def images(self) -> dict[str, str]:
@@ -104,19 +109,27 @@ class Release:
         path.write_text(json.dumps(config))
         return path
 
-    def _values(self) -> Path:
-        """Our values, in one file; those of VALUES go before."""
+    def nodes(self) -> set[str]:
+        """The nodes that any pod may run on."""
+        return {
+            node["metadata"]["name"]
+            for node in self.get("nodes")
+            if not any(taint["effect"] != "PreferNoSchedule" for taint in node["spec"].get("taints", []))
+        }
+
+    def _values(self, others: dict[str, Any]) -> Path:
+        """Our values and others, in one file; those of VALUES go before."""
         path = self.folder / "values.yaml"
         images = {"image": {"tag": self.site.tag}}
         mine = {
             "imageRegistry": self.site.registry,
             "gateway": images,
-            "trainer": images | {"resources": {"requests": {"cpu": "500m"}}},
+            "trainer": images | {"resources": {"requests": {"cpu": "500m"}}} | others.pop("trainer", {}),
             "serving": {"standIn": self.site.stand_in},
-            "store": images | {"accessMode": "ReadWriteMany"},
+            "store": images | others.pop("store", {}),
             "ingress": {"hosts": [self.host], "path": PATH},
         }
-        path.write_text(json.dumps(mine))  # JSON is YAML
+        path.write_text(json.dumps(mine | others))  # JSON is YAML
         return path
 
     def _switch_signing_on(self) -> None:
@@ -183,11 +196,29 @@ class Release:
         found = self.get("pods", "--selector", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and (not ready or is_ready(pod))]
 
-    def start(self) -> None:
-        """The namespace as k8s/namespace.yaml has it, but ours; signing switched on; and the images on the nodes."""
+    @contextmanager
+    def default_storage_class(self, name: str) -> Iterator[None]:
+        """Make a class the default for a while; where there is no such class, the default stays."""
+        classes = {
+            each["metadata"]["name"]: each["metadata"].get("annotations", {}).get(IS_DEFAULT) == "true"
+            for each in self.get("storageclasses")
+        }
+        try:
+            self._set_default_storage_class({each: each == name for each in classes} if name in classes else classes)
+            yield
+        finally:
+            self._set_default_storage_class(classes)
+
+    def _set_default_storage_class(self, classes: dict[str, bool]) -> None:
+        for each, is_default in classes.items():
+            self.kubectl("annotate", "--overwrite", "storageclass", each, f"{IS_DEFAULT}={str(is_default).lower()}")
+
+    def start(self, signing: bool = True) -> None:
+        """The namespace as k8s/namespace.yaml has it, but ours; signing switched on, if wanted; and the images on the nodes."""
         text = (ROOT / "k8s" / "namespace.yaml").read_text().replace(f"name: {NAME}", f"name: {self.namespace}")
         self.kubectl("apply", "--filename", "-", stdin=text)
-        self._switch_signing_on()
+        if signing:
+            self._switch_signing_on()
         if self.site.image_load:
             self.run(f"{self.site.image_load} {' '.join(self.images.values())}", timeout_s=900)
 

@@ -4,7 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,8 +17,9 @@ from playwright.sync_api import expect
 
 from tests.browser.pen import SEVEN, draw, open_page
 from tests.chart.tools import CHART
-from tests.e2e.load import tally
-from tests.e2e.release import NAME, PATH, SIGNING, fetch
+from tests.e2e.conftest import FOLDER, plain_drawings
+from tests.e2e.load import Load, tally
+from tests.e2e.release import NAME, PATH, SIGNING, Release, fetch
 from tests.stack import ROOT, free_port, wait_until
 
 HERE = Path(__file__).parent
@@ -200,13 +204,52 @@ def test_three_servers_share_the_requests_evenly(release, under_load):
     assert all(abs(share - even) <= even / 3 for share in shares), shares
 
 
-def test_the_autoscaler_reacts(release, under_load):
+def test_an_upgrade_takes_back_what_was_scaled_and_set_by_hand(release, under_load):
+    upgrades = (
+        release.documented("upgrade", ("upgrade 2", "upgrade 1")),
+        release.documented("helm-upgrade", ("model.version=2", "model.version=1")),
+    )
+    release.upgrade("--set serving.replicas=3")
+    for command in upgrades:
+        release.kubectl("scale", "deployment/pynumdraw-serving", "--replicas=4")
+        release.kubectl("set", "env", "deployment/pynumdraw-gateway", "GATEWAY_LOG_LEVEL=debug")
+        wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 120)
+        said = release.run(command).stdout
+        if "-m k8s" in command:
+            assert ".spec.replicas is held by kubectl (scale); it is 4, this sets 3" in said
+            assert "value is held by kubectl-set; it is debug, this sets info" in said
+        wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
+
+
+@contextmanager
+def fewest_pods(release):
+    """The least number of serving pods that the Deployment was to have meanwhile, as the only item of a list."""
+    words = ("get", "deployment", "pynumdraw-serving", "--output", "jsonpath={.spec.replicas}")
+    fewest, done = [int(release.kubectl(*words))], threading.Event()
+
+    def watch():
+        while not done.wait(0.5):
+            fewest[0] = min(fewest[0], int(release.kubectl(*words)))
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield fewest
+        finally:
+            done.set()
+            watching.result()
+
+
+def test_an_autoscaler_is_switched_on_and_off_from_four_pods(release, under_load):
     if not release.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1", check=False):
         pytest.skip("the cluster has no metrics API, so no autoscaler can react")
-    scaled = "serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=4,serving.autoscaling.targetCpuPercent=1"
-    release.upgrade(f"--set {scaled}")
-    wait_until("four serving pods", lambda: len(release.pods("serving")) == 4, 180)
-    release.upgrade("--set serving.autoscaling.enabled=false")
+    release.upgrade("--set serving.replicas=4")
+    with fewest_pods(release) as fewest:
+        release.upgrade("--set serving.autoscaling.enabled=true,serving.autoscaling.maxReplicas=5,serving.autoscaling.targetCpuPercent=1")
+        wait_until("five serving pods", lambda: len(release.pods("serving")) == 5, 180)
+        release.run(release.documented("upgrade", ("upgrade 2", "upgrade 1")))
+    assert fewest == [4] and len(release.pods("serving")) == 5
+    release.upgrade("--set serving.autoscaling.enabled=false,serving.replicas=3")
     wait_until("three serving pods", lambda: len(release.pods("serving")) == 3, 60)
 
 
@@ -291,11 +334,7 @@ def test_a_version_that_nobody_vouches_for_never_serves(release, under_load, kin
 
 
 def test_a_node_may_be_drained(release, under_load, report):
-    nodes = {
-        node["metadata"]["name"]
-        for node in release.get("nodes")
-        if not any(t["effect"] != "PreferNoSchedule" for t in node["spec"].get("taints", []))
-    }
+    nodes = release.nodes()
     where = {pod["spec"]["nodeName"] for component in ("serving", "gateway") for pod in release.pods(component)}
     if len(nodes) < 2 or len(where) < 2:
         pytest.skip(f"pods may run on {', '.join(nodes)} and do on {', '.join(where)}: there is no node to spare")
@@ -310,40 +349,85 @@ def test_a_node_may_be_drained(release, under_load, report):
     report.remarks.append(node)
 
 
+def test_without_a_flag_it_installs_on_storage_that_only_one_node_can_mount(release, under_load, report):
+    """Beside the other: pods that share a node and still roll without losing a request, and a claim whose mode no upgrade changes."""
+    other = Release(release.site, FOLDER / "one-node", trainer={"recipe": "tiny"})
+    load = Load(other.site.ingress_url, other.host, PATH, plain_drawings(), rate=5)
+    begin = time.monotonic()
+    with release.default_storage_class("one-node"):
+        try:
+            other.start(signing=False)
+            other.run(f"helm install {NAME} {CHART} --values=$VALUES --wait --timeout 15m", timeout_s=1000)
+            report.remarks.append(f"installed in {time.monotonic() - begin:.0f} s")
+            (claim,) = other.get("persistentvolumeclaims")
+            assert claim["spec"]["accessModes"] == ["ReadWriteOnce"] and other.get("poddisruptionbudgets", f"{NAME}-gateway")
+            assert "Succeeded" in other.run(other.documented("test")).stdout
+            load.versions = {1}
+            load.start()
+            other.upgrade("--set serving.podAnnotations.rolled=again --timeout 5m")
+            time.sleep(SETTLE_S)
+            load.stop()
+            assert len({pod["spec"]["nodeName"] for pod in other.pods("serving")}) == 1
+            done = other.run(f"helm upgrade {NAME} {CHART} --reuse-values --set store.accessMode=ReadWriteMany", check=False)
+            assert done.returncode and "Set store.accessMode=ReadWriteOnce to go on with it" in done.stderr
+        except BaseException:
+            other.explain(other.folder)
+            raise
+        finally:
+            load.stop()
+            other.end()
+    found = tally(load.outcomes, begin, time.monotonic())
+    assert found.sent > 100 and found.failed == 0, [outcome.failed for outcome in load.outcomes if outcome.failed]
+
+
 def test_the_models_outlive_the_release_and_the_chart_is_upgraded_from_the_release_before(release, load, report, tmp_path):
     load.stop()
     release.run(release.documented("uninstall"), timeout_s=180)
     assert [claim["metadata"]["name"] for claim in release.get("persistentvolumeclaims")] == [f"{NAME}-models"]
-    chart, name = chart_before(tmp_path)
+    chart, name, flags = release_before(release, tmp_path)
     report.remarks.append(name)
     began = time.monotonic()
-    release.run(release.documented("install", ("helm/pynumdraw", str(chart))))
+    release.run(release.documented("install", ("helm/pynumdraw", f"{chart} {flags}")))
     assert time.monotonic() - began < 90, "it trained again, though the store holds versions"
     load.versions = {1}
     load.start()
     begin = time.monotonic()
-    release.upgrade("--timeout 5m")
+    release.upgrade(image_flags(release, release.site.tag), "--timeout 5m")
     time.sleep(SETTLE_S)  # what the old pods leave behind would be seen now
     assert tally(load.outcomes, begin, time.monotonic()).sent > 30 * (time.monotonic() - begin) - 30
     assert "Succeeded" in release.run(release.documented("test")).stdout
 
 
-def chart_before(folder):
-    """The chart of the release before, and what it is: of the newest tag of another version; where there is none yet, this one as 0.0.1."""
+def image_flags(release, tag):
+    """Flags of helm that name the images by this tag."""
+    return " ".join(f"--set {name}.image.tag={tag}" for name in release.images)
+
+
+def release_before(release, folder):
+    """The chart of the release before, what it is, and flags that name its images, which are built here of the same commit.
+
+    docs/release.md names the commits of releases. Where none of another version is there yet: this chart as 0.0.1, with its own images.
+    """
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    tags = subprocess.run(
-        ["git", "tag", "--list", "v*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.split()
+    named = re.findall(r"^\| (\d+\.\d+\.\d+) \|.*\| ([0-9a-f]{40}) \|$", (ROOT / "docs" / "release.md").read_text(), re.MULTILINE)
+    for before, commit in reversed(named):
+        if before != version:
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+            subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+            for path in (ROOT / "data").glob("*-ubyte"):
+                shutil.copy(path, folder / "data")
+            named_so = (f"IMAGE_REGISTRY={release.site.registry}", f"IMAGE_TAG={before}", f"COMMIT={commit[:12]}")
+            subprocess.run(["make", "--old-file=data", "build", *named_so], cwd=folder, check=True)  # the data is there
+            if release.site.image_load:
+                images = (f"{release.site.registry}/pynumdraw-{name}:{before}" for name in release.images)
+                release.run(f"{release.site.image_load} {' '.join(images)}", timeout_s=900)
+            flags = image_flags(release, before)
+            return folder / "helm" / "pynumdraw", f"{before}, commit {commit[:12]}", flags
     chart = folder / "pynumdraw"
-    for tag in tags:
-        if tag != f"v{version}":
-            archive = subprocess.run(["git", "archive", tag, "helm/pynumdraw"], cwd=ROOT, capture_output=True, check=True).stdout
-            subprocess.run(["tar", "-x", "--strip-components=1", "-C", str(folder)], input=archive, check=True)
-            return chart, tag
     shutil.copytree(CHART, chart)
     text = (chart / "Chart.yaml").read_text()
     (chart / "Chart.yaml").write_text(text.replace(f"version: {version}\n", "version: 0.0.1\n", 1))
-    return chart, "there is no release before: the same chart as 0.0.1"
+    return chart, "there is no release before: the same chart as 0.0.1", ""
 
 
 def test_no_request_failed_and_none_was_answered_wrongly(load):
