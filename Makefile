@@ -91,7 +91,8 @@ deploy: build ## install or change the release on the cluster of KUBECONFIG (VAL
 	@kubectl apply -f k8s/namespace.yaml
 	@if [ -n "$(IMAGE_LOAD)" ]; then $(IMAGE_LOAD) $(IMAGES); fi
 	@$(HELM) upgrade --install pynumdraw helm/pynumdraw --namespace $(NAMESPACE) $(if $(VALUES),--values $(VALUES)) --set imageRegistry=$(IMAGE_REGISTRY) \
-	  --set gateway.image.tag=$(IMAGE_TAG) --set store.image.tag=$(IMAGE_TAG) --set trainer.image.tag=$(IMAGE_TAG) --wait --timeout 15m
+	  --set gateway.image.tag=$(IMAGE_TAG) --set store.image.tag=$(IMAGE_TAG) --set trainer.image.tag=$(IMAGE_TAG) --wait --timeout 15m \
+	  $$($(HELM) version --short | grep -q '^v3' || echo --server-side=true --force-conflicts)
 
 kind-up: ## a cluster in Docker, by kind
 	@kind create cluster --config k8s/kind.yaml --wait 120s
