@@ -129,7 +129,7 @@ def test_a_seven_that_is_drawn_in_chromium_through_the_ingress_reads_seven(new_p
     open_page(new_page, f"http://{release.host}{PATH}/")
     draw(new_page, SEVEN)
     expect(new_page.locator("#big")).to_have_text("7")
-    expect(new_page.locator("#model")).to_contain_text("version 1")
+    expect(new_page.locator("#facts")).to_contain_text("version 1,")
 
 
 def test_helm_test_draws_a_seven_through_the_service(release):
