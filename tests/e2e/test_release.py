@@ -35,7 +35,7 @@ UNTRUSTED = {  # kind of a version that loads well and that nobody may serve →
 }
 bad_versions: dict[str, int] = {}  # kind → number, of those that must never serve
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2000)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_install_trains_a_first_version_and_returns_when_the_page_answers(releas
         )
         assert status == 503 and json.loads(body)["error"]["code"], body
         assert release.ask("/api/v1/predict", BLANK)[0] == 200, "a blank drawing needs no model"
-        out, _ = install.communicate(timeout=1100)
+        out, _ = install.communicate(timeout=1800)
     finally:
         install.kill()
         install.wait()
@@ -254,7 +254,7 @@ def test_an_autoscaler_is_switched_on_and_off_from_four_pods(release, under_load
 
 
 def test_the_next_version_is_trained_beside_the_one_that_serves(release, under_load):
-    release.run(release.documented("wait-train"), timeout_s=900)
+    release.run(release.documented("wait-train"), timeout_s=1900)
     assert "published /store/digits/2" in release.kubectl("logs", "job/pynumdraw-next")
 
 
