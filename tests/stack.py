@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -27,10 +28,15 @@ def wait_until(what: str, ready: Callable[[], Any], timeout_s: float = 30.0) -> 
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port that nobody listens on now; below those that the kernel gives to connections, so that none takes it before it is used."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("", port))
+            except OSError:
+                continue
+        return port
 
 
 def get(url: str, timeout_s: float = 10.0) -> tuple[int, bytes]:
