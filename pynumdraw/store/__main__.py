@@ -24,13 +24,12 @@ def rows(store: ModelStore) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for number in store.versions():
         try:
-            reason = store.corruption_reason(number)
+            reason, signer = store.examine(number)
             manifest = store.manifest(number)
-            signer = store.signer(number) if reason is None else None
         except VersionMissing:
             continue
         except StoreError:
-            manifest, signer = {"files": {}}, None
+            manifest = {"files": {}}
         metrics = manifest.get("metrics")
         found.append(
             {
@@ -85,8 +84,7 @@ def verify(store: ModelStore, number: int | None) -> None:
     reasons = []
     for each in numbers:
         try:
-            reason = store.corruption_reason(each)
-            signer = store.signer(each) if reason is None else None
+            reason, signer = store.examine(each)
         except VersionMissing:
             if number is None:
                 continue

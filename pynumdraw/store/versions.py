@@ -95,30 +95,30 @@ class ModelStore:
         with self._reading(number):
             return read_manifest(self.path(number), self.name, number)
 
-    def verify(self, number: int) -> None:
-        """Raise StoreError unless every file of the manifest is there with its SHA-256, no other is, the graph only computes, and one of
+    def verify(self, number: int) -> str | None:
+        """Who signed the version: the trusted key, or who the signature says, which nobody checked; None for an unsigned one.
+
+        Raises StoreError unless every file of the manifest is there with its SHA-256, no other is, the graph only computes, and one of
         the trusted keys, where there are any, signed it. Raises VersionMissing as `manifest`.
         """
         with self._reading(number):
-            self._check(self.path(number), number)
+            return self._check(self.path(number), number)
 
-    def signer(self, number: int) -> str | None:
-        """Who signed the version: the trusted key, or who the signature says, which nobody checked; None for an unsigned one.
+    def examine(self, number: int) -> tuple[str | None, str | None]:
+        """(why `verify` refuses that version, None for a valid one; who signed a valid one, as `verify` says it).
 
-        Raises StoreError where no trusted key did, or what is there is no signature; VersionMissing as `manifest`.
+        Raises VersionMissing for one that is not there, or no longer.
         """
-        with self._reading(number):
-            return self._signer(self.path(number), number)
-
-    def corruption_reason(self, number: int) -> str | None:
-        """Why `verify` refuses that version; None for a valid one. Raises VersionMissing for one that is not there, or no longer."""
         try:
-            self.verify(number)
+            return None, self.verify(number)
         except VersionMissing:
             raise
         except StoreError as exc:
-            return str(exc)
-        return None
+            return str(exc), None
+
+    def corruption_reason(self, number: int) -> str | None:
+        """Why `verify` refuses that version; None for a valid one. Raises VersionMissing for one that is not there, or no longer."""
+        return self.examine(number)[0]
 
     @contextmanager
     def next_version(self) -> Iterator[Draft]:
@@ -186,18 +186,15 @@ class ModelStore:
                         self._remove(number)
         return removed
 
-    def _check(self, folder: Path, number: int) -> None:
-        """Raise StoreError unless the folder holds a valid version of that number."""
+    def _check(self, folder: Path, number: int) -> str | None:
+        """Who signed the version in the folder, as `verify` says it. Raises StoreError unless it is a valid version of that number."""
         check_files(folder, self.name, number)
         with translate_os_errors(f"verify {folder}"):
             check_graph(folder, number)
-            self._signer(folder, number)
-
-    def _signer(self, folder: Path, number: int) -> str | None:
-        if self.trusted_keys:
-            return self.trusted_keys.check(folder, number)
-        claimed = claimed_signer(folder, number)
-        return f"{claimed} (not checked)" if claimed else None
+            if self.trusted_keys:
+                return self.trusted_keys.check(folder, number)
+            claimed = claimed_signer(folder, number)
+            return f"{claimed} (not checked)" if claimed else None
 
     def _is_valid(self, number: int) -> bool:
         try:

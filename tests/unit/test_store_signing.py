@@ -93,12 +93,12 @@ def rewrite_manifest(folder: Path, **fields: object) -> None:
 
 def test_a_signed_version_is_valid_and_copied_with_its_signature(store, tmp_path):
     assert publish(store) == 1
-    assert store.signer(1) == "key.pub"
+    assert store.verify(1) == "key.pub"
     copy = store.copy_version(1, tmp_path / "pod")
     assert sorted(os.listdir(copy)) == ["assets.extra", "manifest.json", "model.sig", "saved_model.pb"]
     assert "model.sig" not in store.manifest(1)["files"]
     unsigned(store).verify(1)
-    assert re.fullmatch(r"key [0-9a-f]{16} \(not checked\)", unsigned(store).signer(1))
+    assert re.fullmatch(r"key [0-9a-f]{16} \(not checked\)", unsigned(store).verify(1))
 
 
 def _change_file(store: ModelStore, keys: Path) -> None:
@@ -243,7 +243,7 @@ def test_keys_are_rotated_by_trusting_two_for_a_while(store, keys, tmp_path):
     publish(store)
     publish(ModelStore(store.root, store.name, signing_key=SigningKey(keys / "theirs/key.pem")))
     publish(ModelStore(store.root, store.name, signing_key=SigningKey(keys / "leaf.key", keys / "leaf.pem")))
-    assert [both.signer(number) for number in (1, 2, 3)] == ["2026.pub", "2027.pub", "authority.crt"]
+    assert [both.verify(number) for number in (1, 2, 3)] == ["2026.pub", "2027.pub", "authority.crt"]
     (trusted / "2026.pub").unlink()
     with pytest.raises(StoreError, match=r"version 1 is refused: .* trusted are 2027\.pub, authority\.crt"):
         ModelStore(store.root, store.name, trusted_keys=TrustedKeys(trusted)).verify(1)
