@@ -106,26 +106,25 @@ def _checked_accuracy(weights: Weights, validation: Digits, recipe: Recipe) -> f
 
 def _card_fields(calibration: Calibration, digits: metrics.Outputs, labels: np.ndarray, non_digits: metrics.Outputs) -> dict[str, Any]:
     """The card's fields that the manifest lacks, from the outputs for the test digits and for synthetic non-digits."""
-
-    def mixture(share: float) -> Mixture:
-        return Mixture.of(digits, labels, non_digits, calibration.prior, share)
-
+    as_served, *mixtures = (
+        Mixture.of(digits, labels, non_digits, calibration.prior, share) for share in (1 - calibration.prior, *NON_DIGIT_SHARES)
+    )
     counts, _ = np.histogram(digits["confidence"], CONFIDENCE_EDGES)
     return {
         "prior": calibration.prior,
         "prior_shift": PRIOR_SHIFT,
         "ambiguous": {"max_probability": calibration.max_probability, "min_pair": calibration.min_pair},
-        "reliability": mixture(1 - calibration.prior).reliability(CONFIDENCE_EDGES),
+        "reliability": as_served.reliability(CONFIDENCE_EDGES),
         "mixes": [
             {
                 "non_digit_share": share,
                 "digits": len(labels),
                 "non_digits": len(non_digits["accepted"]),
-                "ece": mixture(share).ece(),
-                "ece_interval": mixture(share).ece_interval(),
-                "nll": mixture(share).nll(),
+                "ece": mixture.ece(),
+                "ece_interval": mixture.ece_interval(),
+                "nll": mixture.nll(),
             }
-            for share in NON_DIGIT_SHARES
+            for share, mixture in zip(NON_DIGIT_SHARES, mixtures, strict=True)
         ],
         "confidence_histogram": {"edges": CONFIDENCE_EDGES, "counts": counts.tolist()},
     }
