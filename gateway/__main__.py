@@ -21,7 +21,7 @@ def _give_memory_back() -> None:
 
 
 def main() -> int:
-    """Serve until told to end."""
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
     from gateway.server import listen, serve
 
     try:

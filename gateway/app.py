@@ -14,7 +14,7 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.compression import compress
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, error_body
 from gateway.page import read_page
 from gateway.recognise import Run, run_here
 from gateway.routes import Handlers
@@ -138,7 +138,7 @@ def _answer_unexpected_error(error: Exception) -> Response:
 
 def _error_response(status: int, code: str, message: str, retry_after_s: int | None = None) -> Response:
     g.reason = code
-    response = jsonify(error={"code": code, "message": message, "request_id": g.request_id})
+    response = jsonify(error_body(code, message, g.request_id))
     response.status_code = status
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(retry_after_s)

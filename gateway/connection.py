@@ -83,7 +83,7 @@ class Connection(HttpToolsProtocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a connection may do, and how it is told. connections: how many there may be. error: a refusal as it is on the wire."""
+    """What a connection may do. connections: how many there may be. error: makes a refusal as it is on the wire."""
 
     connections: int
     timeout_s: float

@@ -15,8 +15,14 @@ Errors of grpc, json and Pillow are translated to one of these where they occur,
 """
 
 from http import HTTPStatus
+from typing import Any
 
 RETRY_AFTER_S = 1  # a model server takes about a second to restart
+
+
+def error_body(code: str, message: str, request_id: str) -> dict[str, Any]:
+    """The JSON of every error, whoever answers it."""
+    return {"error": {"code": code, "message": message, "request_id": request_id}}
 
 
 class GatewayError(Exception):

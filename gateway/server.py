@@ -27,6 +27,7 @@ from gateway.admission import BodyBudget, SlowLane
 from gateway.app import create_app
 from gateway.bridge import Bridge, Waiting, off_loop
 from gateway.connection import Connection, Limits
+from gateway.errors import error_body
 from gateway.management import Heartbeat
 from gateway.serving import ServingClient
 from gateway.settings import Settings
@@ -82,7 +83,7 @@ class Server(uvicorn.Server):
         await super().shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end. A group that is told to end sends it twice: once is enough; a second Ctrl-C does not wait for anyone."""
+        """Begin to end. A process group's signal may come twice: a second SIGTERM changes nothing, a second Ctrl-C waits for nobody."""
         if sig == signal.SIGINT:
             self.force_exit = self.should_exit
             self.should_exit = True
@@ -117,7 +118,7 @@ def refusals(telemetry: Telemetry) -> Callable[[HTTPStatus, str], bytes]:
     def error(status: HTTPStatus, message: str) -> bytes:
         request_id, code = secrets.token_hex(8), status.name.lower()
         telemetry.request_refused(status, code, request_id)
-        content = json.dumps({"error": {"code": code, "message": message, "request_id": request_id}}).encode()
+        content = json.dumps(error_body(code, message, request_id)).encode()
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         return f"{head}X-Request-ID: {request_id}\r\nConnection: close\r\n\r\n".encode() + content
 

@@ -13,11 +13,11 @@ from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-WINDOW_S = 60
+WINDOW_S = 60  # of recent answers; arbitrary, long enough to watch a rollout
 WRITE_S = 0.1  # between two writes of the log; arbitrary, soon enough for who watches
-MAX_LINES = 1000
+MAX_LINES = 1000  # of the log that wait to be written; arbitrary
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_request_log = logging.getLogger("gateway.request")  # of recent answers; arbitrary, long enough to watch a rollout
+_request_log = logging.getLogger("gateway.request")
 _encode = json.JSONEncoder(default=str).encode
 # Bounds of the histograms: finest where most requests lie (2 to 10 ms) and where confidence differs most (near 1).
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

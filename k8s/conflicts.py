@@ -22,7 +22,7 @@ class Conflict:
     applied: bool
     """Whether the manager applies manifests of its own, as Argo CD and Flux do, and would set the field again."""
     live: Any
-    """The field's value now; None where it cannot be told."""
+    """The field's value now; None where the path leads to nothing."""
     ours: Any
     """The value that our manifest has; None likewise."""
 

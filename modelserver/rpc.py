@@ -57,7 +57,7 @@ def serve(service: Service, addresses: list[str], max_threads: int, arguments: s
     """Listen on every address, `host:port` or `unix:path`, and answer. StatusError where one cannot be had.
 
     max_threads: one of them always listens, so `max_threads - 1` calls run at once and one more is refused with RESOURCE_EXHAUSTED.
-    Two servers on one port would answer in turns; gRPC allows that unless told otherwise, we only when the arguments ask for it.
+    Two servers on one port would answer in turns; gRPC allows that by default, we only when the arguments ask for it.
     """
     defaults = {"grpc.so_reuseport": 0, "grpc.max_receive_message_length": INT32_MAX, "grpc.max_send_message_length": -1}
     options = list((defaults | channel_arguments(arguments)).items())

@@ -104,7 +104,7 @@ def test_predict_sends_the_image_and_reads_the_reply(fake: FakeServing, serving:
     assert set(request.inputs) == {"images"}
     assert (from_tensor(request.inputs["images"]) == IMAGE).all()
     assert request.inputs["images"].dtype == 4  # DT_UINT8
-    assert not request.output_filter  # the outputs of any signature come back, and another one is told apart
+    assert not request.output_filter  # the outputs of any signature come back, and the reply shows which one it is
 
 
 def test_several_images_are_answered_in_their_order(fake: FakeServing, serving: Client) -> None:
