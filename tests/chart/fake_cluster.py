@@ -1,20 +1,19 @@
 """A fake Kubernetes API server: it answers what `python -m k8s` asks from Python objects that a test sets."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.chart.conftest import Render
+from tests.chart.fake_api import FakeApi
 
 NAMESPACE = "drawing"
 COMPONENT = "app.kubernetes.io/component"
 
 
-class FakeCluster:
+class FakeCluster(FakeApi):
     """Deployments, ReplicaSets and pods of a release; logs and gateway answers by pod name; Jobs end at once with `store` as their log."""
+
+    namespace = NAMESPACE
 
     def __init__(self, render: Render) -> None:
         self.render = render
@@ -29,31 +28,7 @@ class FakeCluster:
         self.events: list[dict[str, Any]] = []
         self.held: dict[str, list[dict[str, str]]] = {}  # causes of the conflict that applying the object of this name meets
         self.templates = {"gateway": "g1", "serving": "s1"}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    def __enter__(self) -> "FakeCluster":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-
-    def kubeconfig(self, path: Path) -> Path:
-        """Write a kubeconfig for it."""
-        port = self.server.server_address[1]
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "fake", "user": {}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}],
-        }
-        path.write_text(json.dumps(content))
-        return path
+        super().__init__()
 
     def pod(self, component: str, name: str, version: str = "", template: str | None = None, **status: Any) -> dict[str, Any]:
         """Add a pod of a component; ready unless `status` says otherwise."""
@@ -130,29 +105,3 @@ class FakeCluster:
                 self.deleted.append(part[-1])
                 return {"kind": "Status", "status": "Success"}
         return None
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        cluster = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                where = urlsplit(self.path)
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length)) if length else None
-                found = cluster.answer(self.command, unquote(where.path), parse_qs(where.query), body)
-                status = found.get("code", 200) if isinstance(found, dict) else 200
-                if found is None:
-                    status, found = 404, {"kind": "Status", "message": f"{where.path} not found"}
-                text = found if isinstance(found, str) else json.dumps(found)
-                self.send_response(status)
-                self.send_header("Content-Type", "text/plain" if isinstance(found, str) else "application/json")
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            do_POST = do_PATCH = do_DELETE = do_GET
-
-            def log_message(self, *arguments: object) -> None:
-                """Logs nothing."""
-
-        return Handler
