@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def ask_all(model: Model, *asked: np.ndarray) -> list[Any]:
         batcher: Batcher[int] = Batcher(model)
         return await asyncio.gather(*(batcher.predict(each, time.monotonic() + 5) for each in asked), return_exceptions=True)
 
-    return asyncio.run(ask())
+    with ThreadPoolExecutor(1) as thread:  # a loop may run in this one: Playwright leaves its own, where the browser's tests ran before
+        return thread.submit(asyncio.run, ask()).result()
 
 
 def test_frames_that_wait_at_the_same_time_leave_together_and_each_gets_its_own_answer() -> None:
