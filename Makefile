@@ -41,7 +41,7 @@ train: install data ## train and publish a new version (RECIPE=quick or best)
 	@$(PY) -m trainer fit --data data --store $(or $(STORE),models) --recipe $(or $(RECIPE),quick)
 
 evaluate: install data ## measure and write docs/model-card.md (VERSIONS="1 2 3", else the newest; DRAWINGS="file …" with real pens)
-	@$(PY) -m trainer evaluate --store $(or $(STORE),models) $(if $(VERSIONS),--version $(VERSIONS)) $(if $(DRAWINGS),--drawings $(DRAWINGS)) --card docs/model-card.md
+	@$(PY) -m trainer evaluate --store $(or $(STORE),models) $(if $(VERSIONS),--version $(VERSIONS)) --drawings tests/golden/hand-made.jsonl $(DRAWINGS) --card docs/model-card.md
 
 test: test-install data ## every suite that needs no cluster (T=path runs one)
 	@echo "Training the small model that the tests read with, where these sources have none yet"

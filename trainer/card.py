@@ -40,12 +40,13 @@ finished.
 - Recipe `{recipe}`: {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema}),
   batches of {mnist} MNIST digits, {synthetic} drawn digits and {non_digits} non-digits, label smoothing {label_smoothing:g};
   each gradient is taken {sam_rho:g} up the loss from the weights (rho of sharpness-aware minimisation, Foret et al. 2021; 0: not).
-- Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7, flagged and footed 1, hooked 9,
-  slashed 0, …), each written anew with points displaced, another slant and stretch, ends too long or short; rasterised by `pynumdraw.ink`.
-- Non-digits: letters, signs, characters of no alphabet, figures, scribbles, several digits, crossed-out, turned and mixed digits, blobs,
-  textures, two of MNIST's digits side by side. All but the last three are strokes, and all pass through the same augmentation as the
-  digits: a warp (turn, slant, stretch, bend) and a pen that is thicker or thinner. Some letters and plain signs may be read as a digit
-  (O, I, S, y, a corner, …), about as often as in alphabets.
+- Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7 with or without a foot, flagged and
+  footed 1, hooked 9, slashed 0, …), each written anew with points displaced, another slant and stretch, ends too long or short; some, as
+  some of the non-digits, with few points and straight lines between them; rasterised by `pynumdraw.ink`.
+- Non-digits: letters, signs, characters of no alphabet, figures, ticks, crosses, arrows, faces, hearts, polygons, bare lines that are not
+  steep, scribbles, several digits, crossed-out, turned and mixed digits, blobs, textures, two of MNIST's digits side by side. All but the
+  last three are strokes, and all pass through the same augmentation as the digits: a warp (turn, slant, stretch, bend) and a pen that is
+  thicker or thinner. A few letters may be read as a digit (O, I, S, y, …).
 - Digit or not is learned from the sum of a score of its own and the negative free energy of the ten logits (Liu et al. 2020), so what
   looks like none of the ten digits is no digit. There a digit of MNIST has the weight {mnist_ood_weight:g}, a drawn one 1: no non-digit
   looks like MNIST's scans, and a network that trains for long would take that look for the sign of a digit.

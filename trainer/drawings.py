@@ -24,7 +24,14 @@ class Drawings:
 
     def of(self, **fields: object) -> "Drawings":
         """The drawings with these values of the fields; a field that a drawing lacks counts as False."""
-        at = [k for k, row in enumerate(self.rows) if all(row.get(name, False) == value for name, value in fields.items())]
+        return self.apart(**fields)[0]
+
+    def apart(self, **fields: object) -> tuple["Drawings", "Drawings"]:
+        """(the drawings with these values of the fields, all others)."""
+        chosen = [all(row.get(name, False) == value for name, value in fields.items()) for row in self.rows]
+        return self._at([k for k, these in enumerate(chosen) if these]), self._at([k for k, these in enumerate(chosen) if not these])
+
+    def _at(self, at: list[int]) -> "Drawings":
         return Drawings(self.frames[at], [self.rows[k] for k in at])
 
     @property

@@ -87,6 +87,7 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
     session, _ = open_session(store.path(version))
     manifest = store.manifest(version)
     test = _predicted(session, load_digits(data, "test")[0])
+    by_hand, drawings = drawings.apart(source="hand-made") if drawings else (None, None)
     pen_drawings = drawings.of(kind="digit") if drawings else None
     pens = _predicted(session, Digits(pen_drawings.frames, pen_drawings.labels)) if pen_drawings else None
     _, validation = split(load_digits(data, "train")[0])
@@ -107,6 +108,7 @@ def evaluate(store: ModelStore, version: int, data: Path, drawings: Drawings | N
             *_mnist_metrics(test),
             *_pen_metrics(pens, [str(row.get("writer", "")) for row in pen_drawings.rows] if pen_drawings else []),
             *_non_digit_metrics(session, pens, drawings),
+            *_hand_made_metrics(session, by_hand),
             *(
                 row
                 for name, pair in mixed.items()
@@ -228,6 +230,23 @@ def _non_digit_metrics(session: Session, pens: _Predicted | None, drawings: Draw
             percent(f"{name}: let through", accepted, f"{conditions}, at the served threshold" if pens else conditions),
         ]
     return rows
+
+
+def _hand_made_metrics(session: Session, drawings: Drawings | None) -> list[Metric]:
+    """Of the drawings of the source "hand-made", digits and other things: how many are answered rightly or refused."""
+    names = ("hand-made: right or refused", "hand-made digits: right", "hand-made non-digits: rejected")
+    digits, others = drawings.apart(kind="digit") if drawings else (None, None)
+    if not (digits and others):
+        return [percent(name, None, "no hand-made `--drawings` given") for name in names]
+    outputs, rejected = predict(session, digits.frames), ~predict(session, others.frames)["accepted"]
+    correct = outputs["probabilities"].argmax(axis=1) == digits.labels
+    shares = (np.concatenate([correct | ~outputs["accepted"], rejected]).mean(), (correct & outputs["accepted"]).mean(), rejected.mean())
+    conditions = (
+        f"n {len(digits) + len(others)}, made by hand, not by `trainer`; a digit is right if read as labelled, another thing if refused",
+        f"n {len(digits)}, of few points each; read as labelled, not refused",
+        f"n {len(others)}: signs, ticks, arrows, smileys, hearts, bare lines",
+    )
+    return [percent(name, float(share), condition) for name, share, condition in zip(names, shares, conditions, strict=True)]
 
 
 def _letters_and_signs(drawings: Drawings) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What is no digit, drawn as strokes and rasterised like the digits, so that nothing but the shape tells them apart.
 
-Letters and signs (`glyphs/`), invented characters, figures, scribbles, several digits at once, crossed-out, extended, turned and overlaid
-digits; and frames that no pen draws. Some letters and plain signs may be read as a digit, as in real alphabets: so the model is a little
-less sure of a ring than of an 8.
+Letters (`glyphs/`), signs and what else `signs` draws, invented characters, figures, scribbles, several digits at once, crossed-out,
+extended, turned and overlaid digits; and frames that no pen draws. Some letters may be read as a digit, as in real alphabets: so the model
+is a little less sure of a B than of a 4.
 
 The spreads and shares in this module are arbitrary: meant to vary each kind without drawing a digit.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from pynumdraw import ink
 from trainer.glyphs import FIGURES, LETTERS, LOOKALIKES
+from trainer.signs import arrow, bare_line, cross, face, heart, polygon, sign, tick
 from trainer.strokes import Strokes, any_digit, curve, draw_digit, random_slant, to_frame, write, write_glyph
 
 
@@ -28,7 +29,7 @@ def draw_non_digit(rng: np.random.Generator) -> Strokes | np.ndarray:
 
 
 def letter(rng: np.random.Generator) -> Strokes:
-    """A letter or a sign that is no digit."""
+    """A letter that is no digit's shape."""
     return write_glyph(LETTERS[rng.integers(len(LETTERS))], rng)
 
 
@@ -38,23 +39,22 @@ def lookalike(rng: np.random.Generator) -> Strokes:
 
 
 def plain_sign(rng: np.random.Generator, clear: bool = False) -> Strokes:
-    """A ring with or without a tail, or one or two short lines, as many alphabets have. Some of them look like a digit.
+    """A ring with a tail, or one or two short lines, as many alphabets have; no line alone that most people read as a digit.
 
-    clear: no ring without a tail and no line alone, which are a 0 and a 1 or a 7 to most people.
+    clear: no line alone at all, since written loosely some look like a 1 or a 7.
     """
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         angle = rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * np.linspace(0, 2 * np.pi * rng.uniform(0.85, 1.1), 9)
-        strokes = [rng.uniform(15, 50, 2) * np.stack([np.cos(angle), np.sin(angle)], 1)]
-        corners = [np.zeros(9, bool)]
-        if clear or rng.random() < 0.5:
-            start, heading = strokes[0][rng.integers(9)], rng.uniform(0, 2 * np.pi)
-            end = start + rng.uniform(20, 80) * np.array([np.cos(heading), np.sin(heading)])
-            strokes.append(np.stack([start, end]))
-            corners.append(np.ones(2, bool))
-        return write(strokes, corners, rng)
-    lengths = [rng.integers(2, 5)] if not clear and rng.random() < 0.5 else rng.integers(2, 4, 2)
-    at = [rng.choice(9, length, replace=False) for length in lengths]
-    return write([np.stack([30.0 * (k % 3), 50.0 * (k // 3)], 1) for k in at], [rng.random(len(k)) < 0.5 for k in at], rng)
+        ring = rng.uniform(15, 50, 2) * np.stack([np.cos(angle), np.sin(angle)], 1)
+        start, heading = ring[rng.integers(9)], rng.uniform(0, 2 * np.pi)
+        end = start + rng.uniform(20, 80) * np.array([np.cos(heading), np.sin(heading)])
+        return write([ring, np.stack([start, end])], [np.zeros(9, bool), np.ones(2, bool)], rng)
+    while True:
+        lengths = [rng.integers(2, 5)] if not clear and rng.random() < 0.5 else rng.integers(2, 4, 2)
+        at = [rng.choice(9, length, replace=False) for length in lengths]
+        lines = [np.stack([30.0 * (k % 3), 50.0 * (k // 3)], 1) for k in at]
+        if len(lines) > 1 or not _reads_as_digit(lines[0]):
+            return write(lines, [rng.random(len(line)) < 0.5 for line in lines], rng)
 
 
 def figure(rng: np.random.Generator) -> Strokes:
@@ -205,23 +205,45 @@ def texture(rng: np.random.Generator) -> np.ndarray:
 
 # Each kind, and its weight: how often it is drawn, in proportion to the others. They need not sum to 1. Arbitrary.
 KINDS = (
-    (0.32, letter),
+    (0.30, letter),
+    (0.13, sign),
     (0.05, lookalike),
-    (0.07, plain_sign),
-    (0.30, invented_character),
+    (0.06, plain_sign),
+    (0.36, invented_character),
     (0.03, one_stroke),
-    (0.06, figure),
-    (0.05, scribble),
-    (0.09, several_digits),
-    (0.03, crossed_out),
-    (0.04, turned_digit),
+    (0.05, figure),
+    (0.04, scribble),
+    (0.08, several_digits),
+    (0.025, crossed_out),
+    (0.035, turned_digit),
     (0.02, extended_digit),
     (0.015, overlaid_digits),
-    (0.03, blob),
-    (0.05, texture),
+    (0.015, tick),
+    (0.01, cross),
+    (0.03, arrow),
+    (0.02, face),
+    (0.015, heart),
+    (0.015, polygon),
+    (0.02, bare_line),
+    (0.025, blob),
+    (0.045, texture),
 )
 _LOOKALIKE, _PLAIN_SIGN = ([draw for _, draw in KINDS].index(kind) for kind in (lookalike, plain_sign))
 _PROBABILITIES = np.array([weight for weight, _ in KINDS]) / sum(weight for weight, _ in KINDS)
+
+
+def _reads_as_digit(line: np.ndarray) -> bool:
+    """Whether a line of 2 to 4 points is, drawn either way, a steep stroke (1), runs right and then down (1, 7), or is a Z or S (2, 5)."""
+    for points in (line, line[::-1]):
+        step = np.diff(points, axis=0)
+        right, steep = step[:, 0] > 0, (step[:, 1] > 0) & (step[:, 1] > np.abs(step[:, 0]))
+        if steep.all() and np.ptp(points[:, 0]) <= 30:
+            return True
+        if len(step) > 1 and right[0] and step[0, 1] <= 0 and steep[1:].all() and (step[1:, 0] <= 0).all():
+            return True
+        if len(step) == 3 and step[0, 1] == step[2, 1] == 0 and right[0] == right[2] and step[1, 1] > 0:
+            return True
+    return False
 
 
 def _random_line(start: np.ndarray, rng: np.random.Generator, points: int, length: float) -> np.ndarray:

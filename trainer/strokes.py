@@ -12,6 +12,8 @@ from trainer.glyphs import DIGITS, Glyph
 
 Strokes = list[np.ndarray]  # float64[n, 2] each
 
+_FEW_POINTS = 0.15  # share of the drawings, digits and non-digits alike, that have few points, joined by straight lines
+
 
 def curve(points: np.ndarray, corners: np.ndarray | None = None, per_segment: int = 8) -> np.ndarray:
     """A smooth line through the points (Catmull and Rom's spline), with sharp turns at the corners: float64[m, 2]."""
@@ -39,22 +41,27 @@ def write_glyph(glyph: Glyph, rng: np.random.Generator, looseness: float = 1.0) 
 def write(strokes: Sequence[np.ndarray], corners: Sequence[np.ndarray], rng: np.random.Generator, looseness: float = 1.0) -> Strokes:
     """The lines through these points as one person may write them.
 
-    Points are displaced, all is bent, stretched and slanted, lines tremble, and ends are too long or too short.
+    Points are displaced, all is bent, stretched and slanted, lines tremble, and ends are too long or too short. The lines are curves, but
+    in some drawings straight between few points, as a fast pen, a slow device or a program sends them.
     strokes: float64[n, 2] each. corners: bool[n] for each stroke, where it may turn sharply. looseness: scales the spread; 0 is exact.
     """
     everything = np.concatenate(strokes)
     height = max(np.ptp(everything, axis=0).max(), 1.0)
     centre = (everything.min(axis=0) + everything.max(axis=0)) / 2
     written = []
-    bend = rng.normal(0, 0.035 * looseness * height, (3, 2))  # of all; row 0 is drawn to keep the random stream, and not used
+    few = rng.random() < _FEW_POINTS
+    bend = rng.normal(0, 0.035 * looseness * height, (2, 2))  # of all, along x and along y
     for points, corner in zip(strokes, corners, strict=True):
         unit = (points - centre) / height
-        points = points + np.sin(3 * unit[:, :1]) * bend[1] + np.sin(3 * unit[:, 1:]) * bend[2]
+        points = points + np.sin(3 * unit[:, :1]) * bend[0] + np.sin(3 * unit[:, 1:]) * bend[1]
         points = points + rng.normal(0, rng.uniform(0.01, 0.045) * looseness * height, points.shape)
         if len(strokes) > 1:
             points = points + rng.normal(0, 0.025 * looseness * height, 2)  # strokes do not meet exactly
-        corner = corner & (rng.random(len(corner)) > 0.15)  # some corners are rounded
-        line = _vary_ends(curve(points, corner), rng, looseness)
+        if few:
+            line = _thin(points, corner, rng)
+        else:
+            line = curve(points, corner & (rng.random(len(corner)) > 0.15))  # some corners are rounded
+        line = _vary_ends(line, rng, looseness)
         if rng.random() < 0.3:
             line = line + rng.normal(0, rng.uniform(0.002, 0.008) * height, line.shape)  # a tremble
         written.append(line)
@@ -95,6 +102,15 @@ def draw_many(draw: Callable[[np.random.Generator], Strokes | np.ndarray], count
         drawing = draw(rng)
         row[:] = drawing if isinstance(drawing, np.ndarray) else to_frame(drawing)
     return frames
+
+
+def _thin(points: np.ndarray, corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The points without some of those between the ends that are no corners, never two in a row: float64[m, 2]."""
+    kept = np.ones(len(points), bool)
+    share = rng.uniform(0, 0.4)
+    for k in range(1, len(points) - 1):
+        kept[k] = corners[k] or not kept[k - 1] or rng.random() > share
+    return points[kept]
 
 
 def _vary_ends(line: np.ndarray, rng: np.random.Generator, looseness: float) -> np.ndarray:

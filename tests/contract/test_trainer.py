@@ -29,6 +29,7 @@ from trainer.model import Network, Weights
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"
+HAND_MADE = ROOT / "tests" / "golden" / "hand-made.jsonl"
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -348,7 +349,7 @@ def drawings_file(path: Path) -> Path:
 def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root, tmp_path):
     drawings = drawings_file(tmp_path / "drawings.jsonl")
     card = tmp_path / "docs" / "model-card.md"
-    done = run("evaluate", "--store", root, "--data", DATA, "--version", 1, 2, "--drawings", drawings, "--card", card)
+    done = run("evaluate", "--store", root, "--data", DATA, "--version", 1, 2, "--drawings", drawings, HAND_MADE, "--card", card)
     assert done.returncode == 0, done.stderr
     rows = dict(line.split("  ", 1) for line in done.stdout.splitlines())
     for name in (
@@ -362,6 +363,10 @@ def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root
     ):
         assert name in rows
     assert "not measured" not in rows["pen digits: accuracy"]
+    assert "n 20, 1 writers" in rows["pen digits: accuracy"], "the drawings made by hand are measured apart"
+    assert "n 200, made by hand" in rows["hand-made: right or refused"]
+    assert "n 44, of few points" in rows["hand-made digits: right"]
+    assert "n 156: signs" in rows["hand-made non-digits: rejected"]
     assert "±" in rows["MNIST accuracy"]
     page = card.read_text()
     assert "2 model(s) of recipe `tiny`, seed 3, 3" in page
@@ -373,6 +378,6 @@ def test_evaluate_prints_every_metric_and_writes_the_card_with_its_pictures(root
 def test_evaluate_without_drawings_says_not_measured(root):
     done = run("evaluate", "--store", root, "--data", DATA)
     assert done.returncode == 0, done.stderr
-    pens = [line for line in done.stdout.splitlines() if line.startswith(("pen digits", "letters:", "Omniglot"))]
-    assert len(pens) == 13
+    pens = [line for line in done.stdout.splitlines() if line.startswith(("pen digits", "letters:", "Omniglot", "hand-made"))]
+    assert len(pens) == 16
     assert all("not measured" in line for line in pens)

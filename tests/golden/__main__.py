@@ -2,6 +2,9 @@
 
 `python -m tests.golden` (`make golden`) rewrites them; then read the diff. A case is a file, `<case>.json`: a canvas JSON with the expected
 answer, {"digit": 7} or {"reason": "not_a_digit" | "blank" | "faint"}. Adding one needs no code.
+
+`hand-made.jsonl` has one drawing a line, without golden frames: signs, ticks, arrows, smileys, hearts, bare lines and digits of few points,
+to score a model with (`python -m trainer evaluate --drawings`). Their shapes were made for this, apart from what `trainer` draws.
 """
 
 import json
@@ -12,6 +15,7 @@ import numpy as np
 from pynumdraw.ink import clip_strokes, rasterise
 
 DRAWINGS = Path(__file__).parent / "drawings"
+HAND_MADE = Path(__file__).parent / "hand-made.jsonl"
 _GREYS = ".:+#@"  # paper to ink, the five nearest 0, 64, 128, 191 and 255
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pynumdraw.ink import clip_strokes, ink_problem
-from tests.golden.__main__ import DRAWINGS, as_text, text_of
+from tests.golden.__main__ import DRAWINGS, HAND_MADE, as_text, text_of
+from trainer.drawings import load_drawings
 
 CASES = sorted(DRAWINGS.glob("*.json"))
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
@@ -48,3 +49,21 @@ def test_the_text_of_a_frame_has_five_greys():
     frame[0, :5] = (0, 64, 128, 191, 255)
     assert as_text(frame).startswith(".:+#@...")
     assert as_text(frame).splitlines()[1:] == ["." * 28] * 27
+
+
+def test_the_set_made_by_hand_has_200_different_drawings_of_every_kind_with_ink_enough():
+    drawings = load_drawings([HAND_MADE])
+    digits, others = drawings.apart(kind="digit")
+    assert (len(digits), len(others)) == (44, 156)
+    assert set(digits.labels.tolist()) == set(range(10))
+    assert {str(row["label"]) for row in others.rows} >= {*"?!%&@#+=*()[]{}<>$€", "tick", "arrow", "smiley", "heart", "line"}
+    assert len({row["id"] for row in drawings.rows}) == len({frame.tobytes() for frame in drawings.frames}) == 200
+    for row in drawings.rows:
+        assert (row["kind"], row["source"]) in (("digit", "hand-made"), ("symbol", "hand-made"))
+        clipped = clip_strokes(row["strokes"], row["width"], row["height"])
+        assert sum(map(len, clipped)) == sum(map(len, row["strokes"])), f"{row['id']} lies partly outside of its canvas"
+        assert ink_problem(clipped, row["width"], row["height"], None) is None, row["id"]
+    points = [sum(map(len, row["strokes"])) for row in drawings.rows]
+    assert min(points) == 2
+    assert max(points) > 200
+    assert all(sum(map(len, row["strokes"])) <= 12 for row in digits.rows)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import glyphs, metrics, non_digits, strokes
+from trainer import glyphs, metrics, non_digits, signs, strokes
 from trainer.dataset import Digits, check_digits, split
 from trainer.drawings import load_drawings, load_golden
 from trainer.errors import DataError
@@ -74,6 +74,46 @@ def test_a_curve_runs_through_its_points_and_turns_sharply_only_at_corners():
     assert smooth[:, 0].max() > 51  # it swings out
     assert sharp[:, 0].max() <= 50 + 1e-9
     np.testing.assert_allclose(sharp[: len(sharp) // 2, 1], 0, atol=1e-9)
+
+
+def test_some_drawings_have_few_points_and_the_same_share_of_digits_and_letters():
+    draw = np.random.default_rng(2)
+    for glyph in (glyphs.DIGITS[2][0], glyphs.LETTERS[3]):  # each one curve of many points
+        points = np.array([len(strokes.write_glyph(glyph, draw)[0]) for _ in range(400)])
+        few = points <= len(glyph.strokes[0]) + 2  # both ends may be drawn out
+        assert points[~few].min() > 4 * len(glyph.strokes[0])
+        assert 0.08 < few.mean() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("line", "digit"),
+    [
+        ([(30, 0), (30, 50), (30, 100)], True),
+        ([(30, 100), (0, 0)], True),
+        ([(0, 50), (30, 0), (30, 100)], True),
+        ([(0, 100), (30, 50), (0, 0)], True),
+        ([(0, 0), (60, 0), (30, 100)], True),
+        ([(0, 0), (60, 0), (0, 100), (60, 100)], True),
+        ([(60, 0), (0, 0), (60, 100), (0, 100)], True),
+        ([(0, 50), (60, 50)], False),
+        ([(0, 0), (60, 100)], False),
+        ([(0, 0), (0, 100), (60, 100)], False),
+        ([(0, 0), (30, 100), (60, 0)], False),
+    ],
+    ids=["1", "1 upwards", "flagged 1", "bowed 1", "7", "2", "5", "level", "diagonal", "L", "V"],
+)
+def test_a_short_line_alone_is_no_plain_sign_where_it_reads_as_a_digit(line, digit):
+    for points in (line, line[::-1]):
+        assert non_digits._reads_as_digit(np.array(points, float)) == digit
+
+
+def test_a_bare_line_is_not_steep():
+    draw = np.random.default_rng(3)
+    for _ in range(300):
+        (line,) = signs.bare_line(draw)
+        right, down = line[-1] - line[0]
+        assert right > 0
+        assert -1.2 < down / right < 3  # down to the right it may be steeper: hardly anybody's 1 leans that way
 
 
 @pytest.mark.parametrize("kind", [kind for _, kind in non_digits.KINDS], ids=lambda kind: kind.__name__)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.glyphs import DIGITS, FIGURES, LETTERS, LOOKALIKES, load_glyphs
+from trainer.glyphs import DIGITS, FIGURES, LETTERS, LOOKALIKES, SIGNS, load_glyphs
 
 
 def test_a_line_gives_name_points_and_corners_of_each_stroke(tmp_path):
@@ -31,7 +31,7 @@ def test_a_line_that_is_no_glyph_is_refused_with_file_and_line(tmp_path, line):
 def test_every_digit_has_styles_and_no_style_is_listed_twice():
     assert list(DIGITS) == list(range(10))
     assert all(DIGITS.values())
-    for table in (*DIGITS.values(), LETTERS, LOOKALIKES, FIGURES):
+    for table in (*DIGITS.values(), LETTERS, LOOKALIKES, SIGNS, FIGURES):
         styles = [
             b"/".join(stroke.tobytes() + corner.tobytes() for stroke, corner in zip(g.strokes, g.corners, strict=True)) for g in table
         ]

@@ -58,4 +58,5 @@ _DIGITS = load_glyphs(_FOLDER / "digits.txt")
 DIGITS = {digit: tuple(glyph for glyph in _DIGITS if glyph.name == str(digit)) for digit in range(10)}
 LETTERS = load_glyphs(_FOLDER / "letters.txt")
 LOOKALIKES = load_glyphs(_FOLDER / "lookalikes.txt")
+SIGNS = load_glyphs(_FOLDER / "signs.txt")
 FIGURES = load_glyphs(_FOLDER / "figures.txt")
