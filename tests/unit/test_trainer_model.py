@@ -180,14 +180,15 @@ _NO_WEIGHTS = ([], [], [], np.zeros((1, 11), np.float32), np.zeros(11, np.float3
 
 
 class _Overconfident(Weights):
-    """A model whose numbers are known: its logits are three times too large, and it knows digits from their mean ink alone."""
+    """A model whose numbers are known: its logits are three times the calibrated ones, and mean ink alone tells it digits."""
 
     def score(self, images, batch=1000):
         draw = np.random.default_rng(abs(int(np.asarray(images, np.float64).sum())) % 2**32)
         n = len(images)
-        labels = np.arange(n) % 10
-        logits = draw.normal(0, 1, (n, 10))
-        logits[np.arange(n), labels] += 3 * (draw.random(n) < 0.95)
+        rows, labels = np.arange(n), np.arange(n) % 10
+        logits = draw.normal(0, 3, (n, 10))
+        drawn = (logits + draw.gumbel(size=(n, 10))).argmax(axis=1)  # a label with the probability that a softmax of the logits gives it
+        logits[rows, drawn], logits[rows, labels] = logits[rows, labels], logits[rows, drawn]  # and that one is the true label
         digit = np.asarray(images).reshape(n, -1).mean(axis=1) / (255 if images.dtype == np.uint8 else 1)
         return (3 * logits).astype(np.float32), (8 * (digit < 0.3) - 4 + draw.normal(0, 2, n)).astype(np.float32)
 
@@ -236,11 +237,10 @@ def test_a_score_that_does_not_tell_digits_from_non_digits_is_refused(synthetic,
 @pytest.mark.parametrize("prior", [0.5, 0.8, 0.95])
 def test_confidence_is_calibrated_among_digits_and_non_digits_at_the_prior(synthetic, overconfident, prior):
     """The made-up model doubts some digits and non-digits alike, so that every confidence occurs."""
-    black = SyntheticSet(synthetic.digits, np.full_like(synthetic.non_digits, 255))
-    calibration = calibrate(overconfident, synthetic.digits, black, prior, seed=0)
-    digits, others = (
-        calibration.outputs(*overconfident.score(np.tile(images, (20, 1, 1)))) for images in (synthetic.digits.images, black.non_digits)
-    )
+    many = Digits(np.tile(synthetic.digits.images, (10, 1, 1)), np.tile(synthetic.digits.labels, 10))  # of 200 the accuracy is known to 4 %
+    black = SyntheticSet(many, np.full((1_000, 28, 28), 255, np.uint8))
+    calibration = calibrate(overconfident, many, black, prior, seed=0)
+    digits, others = (calibration.outputs(*overconfident.score(np.tile(images, (2, 1, 1)))) for images in (many.images, black.non_digits))
     labels = np.arange(len(digits["digit"])) % 10
     for share in (0.05, 0.2, 0.5):
         mixture = Mixture.of(digits, labels, others, prior, share)
