@@ -406,12 +406,16 @@ def image_flags(release, tag):
 def release_before(release, folder):
     """The chart of the release before, what it is, and flags that name its images, which are built here of the same commit.
 
-    docs/release.md names the commits of releases. Where none of another version is there yet: this chart as 0.0.1, with its own images.
+    docs/release.md names the commits of releases. Where this clone has none of another version: this chart as 0.0.1, with its own images.
     """
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     named = re.findall(r"^\| (\d+\.\d+\.\d+) \|.*\| ([0-9a-f]{40}) \|$", (ROOT / "docs" / "release.md").read_text(), re.MULTILINE)
+    missing = ""
     for before, commit in reversed(named):
         if before != version:
+            if subprocess.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=ROOT, check=False).returncode:
+                missing = f"{before}, commit {commit[:12]}, is not in this clone (git fetch --unshallow brings it)"
+                continue
             archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
             subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
             for path in (ROOT / "data").glob("*-ubyte"):
@@ -427,7 +431,7 @@ def release_before(release, folder):
     shutil.copytree(CHART, chart)
     text = (chart / "Chart.yaml").read_text()
     (chart / "Chart.yaml").write_text(text.replace(f"version: {version}\n", "version: 0.0.1\n", 1))
-    return chart, "there is no release before: the same chart as 0.0.1", ""
+    return chart, f"{missing or 'there is no release before'}: the same chart as 0.0.1", ""
 
 
 def test_no_request_failed_and_none_was_answered_wrongly(load):
