@@ -64,7 +64,7 @@ bench: test-install ## speed of the whole path and of its parts, as a table (PEE
 	@$(PY) -m tests.bench $(if $(PEER),--peer $(PEER) --peer-body $(PEER_BODY))
 
 bench-page: test-install ## how quick the page is: until it is ready, from pen to ink, from stroke to answer
-	@$(PY) -m pytest tests/browser/speed.py -s
+	@$(PY) -m tests.browser.speed
 
 attack: test-install ## play what one machine can do to a gateway, on loopback, and measure (ATTACK="idle methods" SECONDS=10)
 	@$(PY) -m tests.attack --seconds $(or $(SECONDS),10) $(if $(ATTACK),--only $(ATTACK))

@@ -22,15 +22,29 @@ export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
   let startedAt_ms = 0; // of the first point of the drawing
   let penSeenAt_ms = -Infinity;
   let scheduled = false;
+  let inkIsNew = false; // ink of the pen was drawn since the last frame
 
+  /** Draw with the next frame. */
   function redraw() {
     if (scheduled) return;
     scheduled = true;
     requestAnimationFrame(() => {
       scheduled = false;
-      fitToScreen();
-      draw(strokes(), stroke, getComputedStyle(canvas).color);
+      paint();
     });
+  }
+
+  /** Draw what the pen added: the first of a frame at once, the rest with the next frame, so a mouse of 1,000 Hz costs two drawings a frame. */
+  function followPen() {
+    if (inkIsNew) return redraw();
+    inkIsNew = true;
+    requestAnimationFrame(() => (inkIsNew = false));
+    paint();
+  }
+
+  function paint() {
+    fitToScreen();
+    draw(strokes(), stroke, getComputedStyle(canvas).color);
   }
 
   /** As many canvas pixels as the screen shows, so ink is sharp at every zoom. */
@@ -49,8 +63,8 @@ export function createPad(canvas, { strokes, onStart, onMove, onEnd }) {
       if (point) moved = stroke.push(point) > 0;
     }
     if (!moved) return; // a pen that trembles on the spot has nothing new
+    followPen(); // before the rest of the page hears of it
     onMove(stroke);
-    redraw();
   }
 
   function begin(event) {

@@ -92,6 +92,40 @@ def test_the_screen_shows_ink_at_the_cursor(new_page: NewPage, page_url: str, ra
     expect_seven(page)
 
 
+def test_the_first_point_of_a_frame_is_drawn_at_once_and_the_second_with_the_next_frame(page: Page, page_url: str):
+    open_page(page, page_url)
+    points = on_screen(page, [(0.2, 0.2), (0.4, 0.2), (0.6, 0.2), (0.8, 0.2)])
+    inked = page.evaluate(
+        """async (points) => {
+            const frame = () => new Promise((drawn) => requestAnimationFrame(drawn));
+            const isInked = ([x, y]) => {
+                const { left, top, width } = pad.getBoundingClientRect();
+                const copy = new OffscreenCanvas(1, 1).getContext("2d");
+                copy.drawImage(pad, ((left - x) * pad.width) / width, ((top - y) * pad.width) / width);
+                return copy.getImageData(0, 0, 1, 1).data[3] > 0;
+            };
+            const send = (type, [x, y]) => pad.dispatchEvent(new PointerEvent(type, {
+                clientX: x, clientY: y, pointerId: 1, pointerType: "mouse", isPrimary: true, button: 0, buttons: 1, bubbles: true,
+            }));
+            pad.setPointerCapture = () => {};
+            const inked = {};
+            send("pointerdown", points[0]);
+            inked.down = isInked(points[0]);
+            send("pointermove", points[1]);
+            inked.second = isInked(points[1]);
+            await frame();
+            inked.secondInTheNextFrame = isInked(points[1]);
+            send("pointermove", points[2]);
+            inked.firstOfThatFrame = isInked(points[2]);
+            send("pointermove", points[3]);
+            inked.secondOfThatFrame = isInked(points[3]);
+            return inked;
+        }""",
+        points,
+    )
+    assert inked == {"down": True, "second": False, "secondInTheNextFrame": True, "firstOfThatFrame": True, "secondOfThatFrame": False}
+
+
 def test_zooming_the_window_keeps_the_drawing_and_sharpens_it(page: Page, page_url: str):
     open_page(page, page_url)
     draw(page, SEVEN)
