@@ -3,6 +3,7 @@
 import { drawFrame } from "./ink.js";
 import { WORDS, describeFacts, describeRetry, percent } from "./words.js";
 
+const TINY = 0.005; // a share too small to see as a bar
 const SETTLED_MS = 700; // a screen reader hears an answer once the pen is up and it has stood so long
 
 const byId = (id) => document.getElementById(id);
@@ -12,7 +13,8 @@ export function createAnswer({ isDrawing }) {
   const reading = byId("reading");
   const frame = byId("frame").getContext("2d");
   const gauge = createMeter(byId("gauge"));
-  const bars = Array.from({ length: 10 }, (_, digit) => createBar(byId("bars"), digit));
+  byId("bars").innerHTML = Array.from({ length: 10 }, (_, digit) => barHtml(digit)).join("");
+  const bars = [...byId("bars").children].map(createMeter);
   let rows = null; // of the frame that is shown
   let speech = null;
   let countdown = null;
@@ -24,7 +26,7 @@ export function createAnswer({ isDrawing }) {
   }
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showFrame(rows));
-  showFrame(null);
+  frame.canvas.setAttribute("aria-label", WORDS.noFrame);
 
   const view = {
     /** kind: the state, which colours follow; big null keeps the digit that stands there. */
@@ -84,6 +86,7 @@ function createMeter(holder) {
   const label = holder.querySelector(".percent");
   return (share, isChosen) => {
     holder.classList.toggle("is-chosen", isChosen);
+    holder.classList.toggle("is-tiny", share !== null && share < TINY);
     holder.style.setProperty("--share", share ?? 0);
     meter.setAttribute("aria-valuenow", Math.round((share ?? 0) * 100));
     meter.setAttribute("aria-valuetext", share === null ? WORDS.noAnswer : percent(share));
@@ -91,13 +94,9 @@ function createMeter(holder) {
   };
 }
 
-function createBar(list, digit) {
-  const bar = document.createElement("li");
-  bar.innerHTML = `
+const barHtml = (digit) => `<li>
     <span class="bar-plot" role="meter" aria-label="${WORDS.digit(digit)}" aria-valuemin="0" aria-valuemax="100">
       <span class="bar-fill"></span><span class="percent"></span>
     </span>
-    <span class="bar-digit" aria-hidden="true">${digit}</span>`;
-  list.append(bar);
-  return createMeter(bar);
-}
+    <span class="bar-digit" aria-hidden="true">${digit}</span>
+  </li>`;

@@ -112,7 +112,7 @@ export function createReader({ predict, findVersions, onAnswer, onReady, onProbl
     const sentAt_ms = now();
     wanted = null;
     flight = mine;
-    notBefore_ms = sentAt_ms + INTERVAL_MS;
+    if (body) notBefore_ms = sentAt_ms + INTERVAL_MS;
     try {
       const reply = await (body ? predict(body, mine) : findVersions(mine));
       if (flight !== mine) return;

@@ -24,29 +24,6 @@ let changedAt_ms = 0;
 let timer = null;
 let style = null; // a promise of later.css
 
-const isDrawing = () => pad.drawing() || replay !== null;
-const view = createAnswer({ isDrawing });
-const shareButtons = [byId("copy-link"), byId("copy-picture")];
-
-const pad = createPad(byId("pad"), {
-  strokes: () => replay?.strokes ?? steps.strokes,
-  onStart() {
-    loadStyle();
-    stopReplay();
-    leaveLink();
-    latest = null;
-    inkChanged();
-  },
-  onMove(stroke) {
-    inkChanged();
-    reader.read([...steps.strokes, stroke]);
-  },
-  onEnd(stroke) {
-    penUpAt_ms = performance.now();
-    change(add(steps, stroke));
-  },
-});
-
 const reader = api.createReader({
   predict: (strokes, flight) => api.predict(toRequest(strokes), flight), // made when it is sent, not at each move of the pen
   findVersions: api.findVersions,
@@ -73,6 +50,30 @@ const reader = api.createReader({
     if (problem.words.status) view.showStatus(problem.words.kind, problem.words.status);
     view.clearEvidence();
     update();
+  },
+});
+reader.start(); // first: what it asks is answered while the rest of the page is made
+
+const isDrawing = () => pad.drawing() || replay !== null;
+const view = createAnswer({ isDrawing });
+const shareButtons = [byId("copy-link"), byId("copy-picture")];
+
+const pad = createPad(byId("pad"), {
+  strokes: () => replay?.strokes ?? steps.strokes,
+  onStart() {
+    loadStyle();
+    stopReplay();
+    leaveLink();
+    latest = null;
+    inkChanged();
+  },
+  onMove(stroke) {
+    inkChanged();
+    reader.read([...steps.strokes, stroke]);
+  },
+  onEnd(stroke) {
+    penUpAt_ms = performance.now();
+    change(add(steps, stroke));
   },
 });
 
@@ -272,5 +273,4 @@ byId("pad").setAttribute("aria-label", describeDrawing(0));
 addEventListener("hashchange", openFirst);
 openFirst();
 if (recall("localStorage", TRAIL)) openTrail();
-reader.start();
 document.documentElement.dataset.loaded = ""; // else a sentence says that the page did not load
