@@ -6,6 +6,7 @@ import { WORDS, describeAmbiguous, describeModel, describeRange } from "./words.
 const byId = (id) => document.getElementById(id);
 const language = document.documentElement.lang;
 const share = (value) => `${(value * 100).toFixed(2)}\u202f%`;
+const setting = (value) => `${Number((value * 100).toFixed(2))}\u202f%`; // a share that was chosen, not measured
 const figure = (value) => (Number.isInteger(value) ? value.toLocaleString(language) : `${Number(value.toPrecision(4))}`);
 
 async function show() {
@@ -26,8 +27,8 @@ async function show() {
 const factsOf = ({ recipe, threshold, prior, ambiguous, ink_version }) => ({
   recipe,
   threshold: threshold && figure(threshold),
-  prior: prior && share(prior),
-  ambiguous: ambiguous && describeAmbiguous(share(ambiguous.max_probability), share(ambiguous.min_pair)),
+  prior: prior && setting(prior),
+  ambiguous: ambiguous && describeAmbiguous(setting(ambiguous.max_probability), setting(ambiguous.min_pair)),
   ink_version,
 });
 

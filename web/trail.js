@@ -93,7 +93,7 @@ function item({ drawing, answer, before }, colour, show) {
   li.innerHTML = `<button type="button" class="thumb"><canvas width="${THUMB_PX}" height="${THUMB_PX}" aria-hidden="true"></canvas><span class="unseen">${WORDS.showEntry}</span> <b></b> <span class="sure"></span></button>`;
   const button = li.firstChild;
   li.querySelector("b").textContent = name;
-  li.querySelector(".sure").textContent = change ?? [sure, version].filter(Boolean).join(" · ");
+  li.querySelector(".sure").textContent = change ?? [sure, version].filter(Boolean).join(", ");
   li.classList.toggle("is-changed", Boolean(change));
   const strokes = decode(drawing);
   drawStrokes(li.querySelector("canvas").getContext("2d"), strokes, colour);

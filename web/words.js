@@ -82,7 +82,7 @@ export function percent(share) {
  */
 export function describeAnswer({ digit, reason, candidates, confidence, is_digit_probability }) {
   if (reason === "blank") return words("blank", "", "", "");
-  if (reason === "faint") return words("faint", "", "A little more ink, please", "Draw the digit larger, about as tall as half the page.");
+  if (reason === "faint") return words("faint", "", "A little more ink, please", "Draw the digit larger, about half as tall as the paper.");
   if (digit === null) return words("not_a_digit", "", "That does not look like a digit", "One digit at a time, 0 to 9. If it is one, try drawing it more plainly.");
   const isEither = reason === "ambiguous";
   const names = [...candidates].sort();
@@ -131,6 +131,7 @@ export function describeProblem({ status, code, message, requestId, retryAfter_s
     return problem("waiting", "model not ready", "The model is not ready yet", "The model is still being trained or loaded; drawing works, answers come as soon as it is ready.");
   }
   if (status === 504) return problem("slow", "slow", "The model is taking long", `Your drawing is kept; asking again.${mention}`);
+  if (code === "internal") return problem("broken", "server error", "Something went wrong on the server", `Your drawing is kept.${mention}`);
   if (status >= 500) return problem("broken", "server error", "Something went wrong on the server", `${sentence(message)} Your drawing is kept.${mention}`);
   if (!isOurs) return problem("blocked", "blocked", "Something in front of the server refused the drawing", `${sentence(message)} Your drawing is kept.`);
   return problem("refused", null, "The server cannot read this drawing", `${sentence(message)}${mention}`);

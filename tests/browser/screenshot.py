@@ -1,11 +1,13 @@
 """Pictures of the real page: `python -m tests.browser.screenshot readme docs/page.png` or `… all build/screenshots`.
 
 readme: docs/page.png, a desktop window, and docs/page-phone.png, a phone's, both with two picture pixels a CSS pixel.
-all: each state in each size by day and by night, FOLDER/STATE/SIZE-SCHEME.png, and for each state a sheet of them, FOLDER/STATE.png.
+all: each state in each size by day and by night, in one size with forced colours and as printed, FOLDER/STATE/SIZE-LOOK.png, and for each
+state a sheet of them, FOLDER/STATE.png.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, expect
@@ -16,8 +18,14 @@ from tests.browser.states import SETTLED, STATES
 
 WINDOWS = {"": (1200, 760), "-phone": (390, 844)}  # suffix of the file's name → width and height, CSS px
 SIZES = [(320, 568), (390, 844), (844, 390), (740, 320), (768, 1024), (1280, 800), (1920, 1080), (3840, 2160)]
-SCHEMES = ("light", "dark")
-ROW_PX, GAP_PX = 460, 12  # of a sheet
+LOOKS: dict[str, dict[str, Any]] = {  # how `emulate_media` asks for them
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced": {"color_scheme": "light", "forced_colors": "active"},
+    "print": {"color_scheme": "dark", "media": "print"},
+}
+ONE_SIZE = (1280, 800)  # of the last two
+ROW_PX, GAP_PX = 640, 12  # of a sheet
 
 
 def take_readme(browser: Browser, url: str, out: Path) -> None:
@@ -37,26 +45,37 @@ def take_readme(browser: Browser, url: str, out: Path) -> None:
 
 
 def take_state(browser: Browser, url: str, name: str, folder: Path) -> None:
-    """One state in all sizes and schemes, from top to end of the page, and a sheet of them."""
+    """One state in all sizes and looks, from top to end of the page, and a sheet of them."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     STATES[name](page, url)
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width, height in SIZES:
+    is_dialog_open = page.locator("dialog[open]").count() > 0  # which belongs to the window, not to the page
+    pictures: dict[str, list[Path]] = {}
+    for look, media in LOOKS.items():
+        page.emulate_media(**{"media": None, "forced_colors": None, **media})
+        for width, height in SIZES if look in ("light", "dark") else [ONE_SIZE]:
             page.set_viewport_size({"width": width, "height": height})
             page.evaluate(SETTLED)
-            page.screenshot(path=folder / name / f"{width}x{height}-{scheme}.png", full_page=True)
+            path = folder / name / f"{width}x{height}-{look}.png"
+            page.screenshot(path=path, full_page=not is_dialog_open)
+            pictures.setdefault(look, []).append(path)
+    page.unroute_all(behavior="ignoreErrors")  # some states hold a request
     page.close()
-    rows = [[Image.open(folder / name / f"{width}x{height}-{scheme}.png") for width, height in SIZES] for scheme in SCHEMES]
-    small = [[picture.resize((round(picture.width * ROW_PX / picture.height), ROW_PX)) for picture in row] for row in rows]
+    rows = [row for look in ("light", "dark") for row in (pictures[look][:4], pictures[look][4:])]
+    save_sheet([*rows, [*pictures["forced"], *pictures["print"]]], folder / f"{name}.png")
+    print(folder / f"{name}.png", flush=True)
+
+
+def save_sheet(rows: list[list[Path]], path: Path) -> None:
+    """One picture of many, all of a row as high as each other."""
+    opened = [[Image.open(picture) for picture in row] for row in rows]
+    small = [[picture.resize((round(picture.width * ROW_PX / picture.height), ROW_PX)) for picture in row] for row in opened]
     sheet = Image.new("RGB", (max(sum(picture.width + GAP_PX for picture in row) for row in small), len(rows) * (ROW_PX + GAP_PX)), "#888")
     for k, row in enumerate(small):
         left = 0
         for picture in row:
             sheet.paste(picture, (left, k * (ROW_PX + GAP_PX)))
             left += picture.width + GAP_PX
-    sheet.save(folder / f"{name}.png")
-    print(folder / f"{name}.png")
+    sheet.save(path)
 
 
 def main() -> None:

@@ -12,8 +12,10 @@ from tests.browser.recorded import DRAWINGS, answer_with, recorded
 State = Callable[[Page, str], None]  # (page, its address)
 Reply = Callable[[Route], None]
 
-UNSURE = {"confidence": 0.47, "is_digit_probability": 0.97}
-DOUBTFUL = {"is_digit": True, "is_digit_probability": 0.62, "confidence": 0.58, "digit": 1, "candidates": [1], "reason": None}
+# As an answer has it, confidence is is_digit_probability times the largest of the probabilities.
+SURE = {"confidence": 0.97, "is_digit_probability": 0.97}
+UNSURE = {**SURE, "confidence": 0.47, "probabilities": [0.02, 0.21, 0.03, 0.04, 0.01, 0.03, 0.02, 0.485, 0.035, 0.12]}
+DOUBTFUL = {"is_digit": True, "is_digit_probability": 0.62, "confidence": 0.62, "digit": 1, "candidates": [1], "reason": None}
 
 
 def error_reply(status: int, code: str, message: str, **headers: str) -> Reply:
@@ -28,7 +30,7 @@ def foreign_reply(status: int) -> Reply:
 
 
 PROBLEMS: dict[str, Reply] = {
-    "a bug": error_reply(500, "internal", "something went wrong"),
+    "a bug": error_reply(500, "internal", "something went wrong in the gateway; its log has the request id"),
     "a model that does not fit": error_reply(502, "bad_model_reply", "the model does not fit"),
     "a model that is away": error_reply(503, "serving_unavailable", "no model server answers"),
     "a slow model": error_reply(504, "serving_timeout", "no answer"),
@@ -61,7 +63,7 @@ def settled(page: Page) -> None:
 
 
 def sure(page: Page, url: str) -> None:
-    answered(page, url, "seven", confidence=0.97)
+    answered(page, url, "seven", **SURE)
     expect(page.locator("#proof")).to_be_visible()
 
 
@@ -111,10 +113,10 @@ def trail(page: Page, url: str) -> None:
 
 
 def asked_again(page: Page, url: str) -> None:
-    """Three entries, of which another version reads one differently."""
+    """Two entries, of which another version reads one differently."""
     open_page(page, url)
     for name in ("four", "seven"):
-        answer_with(page, name, confidence=0.96, is_digit_probability=0.99)
+        answer_with(page, name, **SURE)
         draw(page, DRAWINGS[name])
         settled(page)
         if name == "four":
@@ -200,8 +202,8 @@ STATES: dict[str, State] = {
     "sure": sure,
     "unsure": partial(answered, name="seven", **UNSURE),
     "doubtful": partial(answered, name="line", **DOUBTFUL),
-    "ambiguous": partial(answered, name="four or nine", is_digit_probability=0.97),
-    "doubtful and ambiguous": partial(answered, name="four or nine", is_digit_probability=0.7),
+    "ambiguous": partial(answered, name="four or nine"),
+    "doubtful and ambiguous": partial(answered, name="four or nine", is_digit_probability=0.7, confidence=0.36),
     "not a digit": partial(answered, name="scribble", drawing=SCRIBBLE),
     "faint": lambda page, url: (open_page(page, url), draw(page, DOT), settled(page))[-1],
     "trail": trail,
@@ -212,7 +214,7 @@ STATES: dict[str, State] = {
     "proof": proof,
     **{
         name: partial(problem, reply=PROBLEMS[name])
-        for name in ("a bug", "a break of an hour", "a drawing too large", "a sign-in", "no connection")
+        for name in ("a bug", "a slow model", "a busy gateway", "a break of an hour", "a drawing too large", "a sign-in", "no connection")
     },
     "not ready": not_ready,
     "module missing": module_missing,

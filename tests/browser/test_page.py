@@ -1,6 +1,7 @@
 """The page around the drawing: what it says when something is wrong, whom it serves, where it fits."""
 
 import http.client
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from playwright.sync_api import Page, Route, expect
 from tests import stack
 from tests.browser.conftest import NewPage
 from tests.browser.pen import SCRIBBLE, SEVEN, draw, ink_share, on_screen, open_page, press
-from tests.browser.states import PROBLEMS
+from tests.browser.states import PROBLEMS, SETTLED, STATES
 from tests.browser.test_drawing import expect_seven, pixel
 
 NOT_READY = "The model is still being trained or loaded; drawing works, answers come as soon as it is ready."
@@ -199,6 +200,34 @@ def test_it_fits_the_window_without_scrolling_sideways(new_page: NewPage, page_u
         assert box
         assert min(box["width"], box["height"]) >= 44  # a finger's size
         assert box["x"] + box["width"] <= reading["x"] or place == "below"
+
+
+@pytest.mark.parametrize("size", [(320, 568), (390, 844), (768, 1024), (1280, 800)], ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("state", ["sure", "unsure", "ambiguous"])
+def test_no_label_of_a_bar_lies_on_another(new_page: NewPage, page_url: str, size: tuple[int, int], state: str):
+    page = new_page(viewport={"width": size[0], "height": size[1]})
+    STATES[state](page, page_url)
+    page.evaluate(SETTLED)
+    labels = page.evaluate(
+        """() => [...document.querySelectorAll("#bars .percent")].map((label) => label.getBoundingClientRect().toJSON())
+            .filter(({ width }) => width > 0)"""
+    )
+    assert labels
+    for a, b in itertools.combinations(labels, 2):
+        assert a["right"] <= b["left"] or a["bottom"] <= b["top"] or b["bottom"] <= a["top"]
+
+
+@pytest.mark.parametrize("size", [(320, 568), (844, 390), (740, 320)], ids="{0[0]}x{0[1]}".format)
+def test_the_proof_and_its_sentence_are_in_sight_at_once(new_page: NewPage, page_url: str, size: tuple[int, int]):
+    page = new_page(viewport={"width": size[0], "height": size[1]})
+    STATES["proof"](page, page_url)
+    dialog = page.get_by_role("dialog")
+    assert dialog.evaluate("({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight")
+    for part in (".diagram svg", ".explanation", "button"):
+        box = dialog.locator(part).bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= size[1]
 
 
 CONTRAST = """() => {
