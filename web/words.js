@@ -199,7 +199,7 @@ export function describeEntry(answer) {
 }
 
 /** What a drawing was read as before and is now: "v1: 4 → v2: 9". */
-export const describeChange = (before, now) => [before, now].map(describeEntry).map(({ name, version }) => `${version}: ${name}`).join(" → ");
+export const describeChange = (before, now) => [before, now].map(describeEntry).map(({ name, version }) => `${version}:\u00a0${name}`).join(" → ");
 
 /** What came of reading the whole trail again. */
 export function describeReread(changed, count, version) {

@@ -51,7 +51,7 @@ def take_state(browser: Browser, url: str, name: str, folder: Path) -> None:
     is_dialog_open = page.locator("dialog[open]").count() > 0  # which belongs to the window, not to the page
     pictures: dict[str, list[Path]] = {}
     for look, media in LOOKS.items():
-        page.emulate_media(**{"media": None, "forced_colors": None, **media})
+        page.emulate_media(**{"media": "screen", "forced_colors": "none", **media})
         for width, height in SIZES if look in ("light", "dark") else [ONE_SIZE]:
             page.set_viewport_size({"width": width, "height": height})
             page.evaluate(SETTLED)

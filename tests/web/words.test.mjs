@@ -7,7 +7,7 @@ import {
   describeProblem, describeProof, describeReread, describeRetry, describeWait, percent,
 } from "../../web/words.js";
 
-const plain = (text) => text.replaceAll("\u202f", " ");
+const plain = (text) => text.replaceAll(/[\u00a0\u202f]/g, " ");
 const answer = (fields) => ({
   digit: 7, reason: null, candidates: [7], confidence: 0.97, is_digit_probability: 0.99, model: { name: "digits", version: 1 }, ...fields,
 });
@@ -116,7 +116,7 @@ test("an answer as a line of the trail, and a change between versions", () => {
   assert.deepEqual(describeEntry(answer({ ...none, reason: "not_a_digit" })), { name: "none", sure: "", version: "v1" });
   assert.equal(describeEntry(answer({ is_digit_probability: 0.5 })).name, "7?");
   const [before, now] = [answer({ digit: 4, candidates: [4] }), answer({ digit: 9, candidates: [9], model: { name: "digits", version: 2 } })];
-  assert.equal(describeChange(before, now), "v1: 4 → v2: 9");
+  assert.equal(plain(describeChange(before, now)), "v1: 4 → v2: 9");
   assert.deepEqual([describeReread(0, 1, 2), describeReread(0, 12, 2), describeReread(2, 12, 2)], [
     "Read the same by version 2", "All 12 read the same by version 2", "2 of 12 read differently by version 2",
   ]);
