@@ -14,6 +14,7 @@ import pytest
 from k8s.__main__ import main
 from k8s.errors import Refused
 from k8s.store_job import list_job
+from pynumdraw import __version__
 from tests.chart import tools
 from tests.chart.conftest import KUBERNETES, validate
 from tests.chart.fake_cluster import NAMESPACE, FakeCluster
@@ -358,7 +359,7 @@ def server_side(console, cluster, render):
             SCALE,
             "taken over: Deployment digits-pynumdraw-serving: .spec.replicas is held by kubectl (scale); it is 2, this sets 4",
         ),
-        ("gateway", IMAGE, ".image is held by kubectl-set; it is localhost/pynumdraw-gateway:0.1.0, this sets localhost"),
+        ("gateway", IMAGE, f".image is held by kubectl-set; it is localhost/pynumdraw-gateway:{__version__}, this sets localhost"),
         ("serving", AUTOSCALER, "is held by kube-controller-manager (scale); it is 2, this sets 4"),
     ],
     ids=["kubectl-scale", "kubectl-set", "autoscaler"],

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pynumdraw import __version__
+
 
 def container(pod, name):
     (found,) = [each for each in [*pod.get("initContainers", []), *pod["containers"]] if each["name"] == name]
@@ -197,7 +199,7 @@ def test_the_stand_in_has_the_same_flags_and_probes_on_any_node(pod):
     real, other = pod(), pod(**{"serving.standIn": True})
     assert "nodeSelector" not in other
     mine, theirs = container(other, "serving"), container(real, "serving")
-    assert mine["image"] == "localhost/pynumdraw-trainer:0.1.0" and mine["command"] == ["python", "-m", "modelserver"]
+    assert mine["image"] == f"localhost/pynumdraw-trainer:{__version__}" and mine["command"] == ["python", "-m", "modelserver"]
     assert theirs["image"] == "tensorflow/serving:2.20.0"
     assert {key: value for key, value in mine.items() if key not in ("image", "command")} == {
         key: value for key, value in theirs.items() if key not in ("image", "command")
