@@ -408,3 +408,15 @@ def test_with_forced_colours_the_chosen_bar_has_the_system_s_highlight(new_page:
     chosen, others = page.evaluate(colours)[7], {*page.evaluate(colours)[:7]}
     assert len(others) == 1
     assert chosen not in others
+
+
+def test_with_forced_colours_no_bar_is_highlighted_beside_other_ink(new_page: NewPage, page_url: str):
+    page = new_page(forced_colors="active")
+    STATES["pending"](page, page_url)
+    colour = "getComputedStyle({}).backgroundColor"
+    system = "Object.assign(document.body.appendChild(document.createElement('i')), {{ style: 'background: {}' }})"
+    highlight, grey = (page.evaluate(colour.format(system.format(name))) for name in ("Highlight", "GrayText"))
+    fills = page.evaluate("[...document.querySelectorAll('.bar-fill, .gauge-fill')].map((fill) => getComputedStyle(fill).backgroundColor)")
+    assert highlight not in fills
+    assert {*fills} == {grey}
+    page.unroute_all(behavior="ignoreErrors")
