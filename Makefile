@@ -76,7 +76,7 @@ golden: test-install ## rewrite the golden frames and renders; then read the dif
 screenshot: test-install ## the README's pictures, from the real page
 	@$(PY) -m tests.browser.screenshot readme docs/page.png
 
-screenshots: test-install ## the page in every state and size, by day and by night, into build/screenshots/
+screenshots: test-install ## the page in every state and size, by day and by night, with forced colours and as printed, into build/screenshots/
 	@$(PY) -m tests.browser.screenshot all build/screenshots
 
 build: data ## the images, with docker, podman or buildah (IMAGE_REGISTRY=localhost IMAGE_BUILD_FLAGS=)
