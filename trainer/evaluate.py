@@ -182,6 +182,10 @@ def _mnist_metrics(test: _Predicted) -> list[Metric]:
     ]
 
 
+def _worst_digit(pens: _Predicted) -> float:
+    return min(float(pens.correct[pens.digits.labels == digit].mean()) for digit in np.unique(pens.digits.labels))
+
+
 def _pen_metrics(pens: _Predicted | None, writers: Sequence[str]) -> list[Metric]:
     def of(measure: Callable[[_Predicted], float]) -> float | None:
         return measure(pens) if pens else None
@@ -193,6 +197,7 @@ def _pen_metrics(pens: _Predicted | None, writers: Sequence[str]) -> list[Metric
         worst_conditions, worst = "of writers with at least 20 drawings", metrics.worst_writer(writers, pens.correct)
     return [
         percent("pen digits: accuracy", of(lambda p: p.scores.accuracy), conditions),
+        percent("pen digits: accuracy of the worst digit", of(_worst_digit), conditions if pens is None else "of the ten digits"),
         percent("pen digits: accuracy of the worst writer", worst[1] if worst else None, worst_conditions),
         Metric("pen digits: NLL", of(lambda p: p.scores.nll), "nats", conditions),
         Metric("pen digits: ECE", of(lambda p: p.scores.ece), "", conditions),
