@@ -3,4 +3,4 @@
 ink: strokes to the 28x28 frame.  store: the model store on disk.  wire: the messages of TensorFlow Serving that we use.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0-dev"
