@@ -243,9 +243,9 @@ def _hand_made_metrics(session: Session, drawings: Drawings | None) -> list[Metr
     digits, others = drawings.apart(kind="digit") if drawings else (None, None)
     if not (digits and others):
         return [percent(name, None, "no hand-made `--drawings` given") for name in names]
-    outputs, rejected = predict(session, digits.frames), ~predict(session, others.frames)["accepted"]
-    correct = outputs["probabilities"].argmax(axis=1) == digits.labels
-    shares = (np.concatenate([correct | ~outputs["accepted"], rejected]).mean(), (correct & outputs["accepted"]).mean(), rejected.mean())
+    read, rejected = _predicted(session, Digits(digits.frames, digits.labels)), ~predict(session, others.frames)["accepted"]
+    correct, accepted = read.correct, read.outputs["accepted"]
+    shares = (np.concatenate([correct | ~accepted, rejected]).mean(), (correct & accepted).mean(), rejected.mean())
     conditions = (
         f"n {len(digits) + len(others)}, made by hand, not by `trainer`; a digit is right if read as labelled, another thing if refused",
         f"n {len(digits)}, of few points each; read as labelled, not refused",
