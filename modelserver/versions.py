@@ -69,7 +69,8 @@ class Versions:
         finally:
             with self._changed:
                 version.in_flight -= 1
-                self._changed.notify_all()
+                if version.state == Status.UNLOADING:  # which waits for the last call
+                    self._changed.notify_all()
 
     def states(self) -> list[tuple[int, Status.State, StatusError | None]]:
         """(version, state, why it failed) of every version ever seen, the highest first."""
