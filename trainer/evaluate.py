@@ -152,13 +152,13 @@ def rejection_sets(validation: Digits) -> dict[str, np.ndarray]:
     }
 
 
-def latency_ms(folder: Path) -> tuple[float, float]:
-    """Session time per image on one thread: ms for one image a call, and ms with 64 images a call.
+def latency_ms(*folders: Path) -> list[tuple[float, float]]:
+    """For each version, session time per image on one thread: ms for one image a call, and ms with 64 images a call.
 
     The lowest of the rounds' medians, since other programs on the machine only ever add. In a process of its own, since the first session
     of a process decides how many threads all have.
     """
-    return in_processes(_latency_ms, [(folder,)], 1)[0]
+    return in_processes(_latency_ms, [(folder,) for folder in folders], 1)
 
 
 def size_mb(folder: Path) -> float:
@@ -285,7 +285,7 @@ def _rejection_metrics(session: Session, validation: Digits) -> list[Metric]:
 
 
 def _cost_metrics(folder: Path, manifest: dict[str, Any]) -> list[Metric]:
-    one, many = latency_ms(folder)
+    ((one, many),) = latency_ms(folder)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}, one thread, lowest of {_ROUNDS} medians"
     return [
         Metric("session time of an image, one by one", one, "ms", machine),

@@ -123,7 +123,7 @@ def check_golden(outputs: list[Outputs], cases: Drawings) -> Check:
 
 def check_cost(baseline: Path, candidate: Path) -> Check:
     """The candidate's SavedModel, in its folder, must be small and fast."""
-    (old, _), (new, _) = latency_ms(baseline), latency_ms(candidate)
+    (old, _), (new, _) = latency_ms(baseline, candidate)
     size, allowed = size_mb(candidate), max(_LATENCY_FACTOR * old, _LATENCY_MS)
     reason = f"{size:.2f} MB, allowed {_SIZE_MB:.0f}; {new:.2f} ms an image on one thread, allowed {allowed:.2f}"
     return Check("cost", size <= _SIZE_MB and new <= allowed, reason)

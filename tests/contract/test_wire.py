@@ -228,3 +228,22 @@ def test_the_methods_paths_are_upstream_s() -> None:
     prediction_service_pb2_grpc.PredictionServiceStub(channel)
     model_service_pb2_grpc.ModelServiceStub(channel)
     assert {wire.PREDICT, wire.GET_MODEL_METADATA, wire.GET_MODEL_STATUS} <= channel.paths
+
+
+def test_an_array_that_cannot_be_sent_is_refused_by_its_dtype() -> None:
+    with pytest.raises(TypeError, match="dtype complex128 cannot be sent; wanted one of "):
+        wire.to_tensor(np.zeros(2, np.complex128))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error", "words"),
+    [
+        (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}), ValueError, "wanted a fully known shape"),
+        (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": -1}]}), ValueError, r"found \(-1,\), wanted"),
+        (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_COMPLEX64, tensor_shape={"dim": [{"size": 1}]}), TypeError, "type DT_COMPLEX64; wanted"),
+    ],
+    ids=["no rank", "a size unknown", "complex"],
+)
+def test_a_tensor_that_cannot_be_read_is_refused_by_its_field(tensor: tensor_pb2.TensorProto, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        wire.from_tensor(tensor)

@@ -61,6 +61,11 @@ def test_a_lone_frame_leaves_alone_and_a_call_is_never_larger_than_the_model_was
     assert max(model.calls) <= MAX_FRAMES == max(WARMUP_BATCHES)
 
 
+def test_more_frames_than_a_call_may_carry_are_refused() -> None:
+    (refused,) = ask_all(Model(), frames(1, MAX_FRAMES + 1))
+    assert isinstance(refused, ValueError) and str(refused) == f"found {MAX_FRAMES + 1} frames, wanted at most {MAX_FRAMES} at a time"
+
+
 def test_what_is_wrong_with_one_frame_fails_nobody_else() -> None:
     one, bad, refused, several = ask_all(Model(), frames(1), frames(13), frames(14), frames(5, 3))
     assert (one, several) == ([1], [5, 5, 5])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from pynumdraw.store import ModelStore, StoreError
@@ -22,6 +22,13 @@ from pynumdraw.store.files import sha256
 from pynumdraw.store.signing import SigningKey, TrustedKeys, make_key
 from tests.saved_model import saved_model
 from tests.stack import ROOT
+
+RSA_KEY = (
+    rsa.generate_private_key(65537, 2048)
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
 
 
 @pytest.fixture(scope="module")
@@ -263,9 +270,10 @@ def test_trusted_keys_are_read_from_a_mounted_configmap(keys, tmp_path):
     [
         ("key.pub", "no key", "cannot use the trusted key .*/key.pub: "),
         ("private", None, "cannot use the trusted key .*/private: "),
+        ("key.pub", RSA_KEY, "cannot use the trusted key .*/key.pub: 'an elliptic curve key was wanted'"),
         (".hidden", "no key", "cannot read the trusted keys .*: the folder holds none"),
     ],
-    ids=["garbage", "private key", "none"],
+    ids=["garbage", "private key", "RSA", "none"],
 )
 def test_trusted_keys_that_are_none_are_one_sentence(keys, tmp_path, name, content, reason):
     (tmp_path / name).write_text(content if content is not None else (keys / "ours/key.pem").read_text())
