@@ -240,7 +240,7 @@ def test_an_array_that_cannot_be_sent_is_refused_by_its_dtype() -> None:
     [
         (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}), ValueError, "wanted a fully known shape"),
         (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": -1}]}), ValueError, r"found \(-1,\), wanted"),
-        (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_COMPLEX64, tensor_shape={"dim": [{"size": 1}]}), TypeError, "type DT_COMPLEX64; wanted"),
+        (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_COMPLEX64, tensor_shape={"dim": [{"size": 1}]}), TypeError, "type DT_COMPLEX64; "),
     ],
     ids=["no rank", "a size unknown", "complex"],
 )
