@@ -46,7 +46,7 @@ evaluate: install data ## measure and write docs/model-card.md (VERSIONS="1 2 3"
 test: test-install data ## every suite that needs no cluster (T=path runs one)
 	@echo "Training the small model that the tests read with, where these sources have none yet"
 	@$(PY) -m tests.stack
-	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(T)
+	@$(PY) -m pytest -n auto --dist loadfile $(T)
 
 test-install: $(VENV)/.tests ## what the tests need, browsers too
 	@tests/browser/ensure-chromium

@@ -21,8 +21,6 @@ ALLOWED_SKIPS = {
     r"pods may run on": "k8s/kind.yaml has one node for pods, so none can be drained; .ci/run's cluster has two, and allows no skip",
 }
 """What a skip may say where CI is set (the beginning of its reason, a regular expression), and why that is no gap."""
-LONG_FILES = ("test_trainer.py", "test_states.py", "test_page.py", "test_drawing.py")
-"""Those of minutes, the longest first: they begin before all others, so that no worker is left with one of them in the end."""
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +32,6 @@ def tiny_store() -> Path:
 def pytest_configure() -> None:
     """A shell starts what it puts in the background with SIGINT ignored, and the programs that tests send it to would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of `LONG_FILES` first."""
-    items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

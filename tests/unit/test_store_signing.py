@@ -23,17 +23,10 @@ from pynumdraw.store.signing import SigningKey, TrustedKeys, make_key
 from tests.saved_model import saved_model
 from tests.stack import ROOT
 
-RSA_KEY = (
-    rsa.generate_private_key(65537, 2048)
-    .public_key()
-    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    .decode()
-)
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Path:
-    """A folder with ours/, theirs/ (key.pem and key.pub each) and authority/ (a certificate that signed leaf.pem, of leaf.key)."""
+    """A folder with ours/, theirs/ (key.pem and key.pub each), authority/ (a certificate that signed leaf.pem, of leaf.key) and rsa.pub."""
     folder = tmp_path_factory.mktemp("keys")
     make_key(folder / "ours")
     make_key(folder / "theirs")
@@ -44,6 +37,8 @@ def keys(tmp_path_factory) -> Path:
     (folder / "authority/root.crt").write_bytes(root.public_bytes(pem))
     (folder / "leaf.pem").write_bytes(leaf.public_bytes(pem) + root.public_bytes(pem))
     (folder / "leaf.key").write_bytes(leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    rsa_key = rsa.generate_private_key(65537, 2048).public_key()
+    (folder / "rsa.pub").write_bytes(rsa_key.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
     return folder
 
 
@@ -269,14 +264,14 @@ def test_trusted_keys_are_read_from_a_mounted_configmap(keys, tmp_path):
     ("name", "content", "reason"),
     [
         ("key.pub", "no key", "cannot use the trusted key .*/key.pub: "),
-        ("private", None, "cannot use the trusted key .*/private: "),
-        ("key.pub", RSA_KEY, "cannot use the trusted key .*/key.pub: 'an elliptic curve key was wanted'"),
+        ("private", Path("ours/key.pem"), "cannot use the trusted key .*/private: "),
+        ("key.pub", Path("rsa.pub"), "cannot use the trusted key .*/key.pub: 'an elliptic curve key was wanted'"),
         (".hidden", "no key", "cannot read the trusted keys .*: the folder holds none"),
     ],
     ids=["garbage", "private key", "RSA", "none"],
 )
 def test_trusted_keys_that_are_none_are_one_sentence(keys, tmp_path, name, content, reason):
-    (tmp_path / name).write_text(content if content is not None else (keys / "ours/key.pem").read_text())
+    (tmp_path / name).write_text((keys / content).read_text() if isinstance(content, Path) else content)
     with pytest.raises(StoreError, match=reason):
         TrustedKeys(tmp_path)
 
