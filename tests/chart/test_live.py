@@ -105,6 +105,40 @@ def test_without_an_autoscaler_the_pods_are_as_many_as_the_values_say(live, mana
     assert found.of("Deployment", "-serving")["spec"]["replicas"] == 3
 
 
+def autoscaler(component, **metadata):
+    named = {"name": f"{NAME}-{component}", **metadata}
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": named, "spec": {"maxReplicas": 5}}
+
+
+@pytest.mark.parametrize("component", ["serving", "gateway"])
+def test_an_autoscaler_that_was_switched_off_goes_before_the_number_of_pods_is_set(live, component):
+    found, error = live(autoscaler(component, **OURS), **{f"{component}.replicas": 3})
+    hook = found.of("HorizontalPodAutoscaler")
+    assert error == "" and hook["metadata"]["name"] == f"{NAME}-{component}"
+    assert hook["metadata"]["annotations"] == {
+        "helm.sh/hook": "pre-upgrade",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    }
+    assert (hook["spec"]["minReplicas"], hook["spec"]["maxReplicas"]) == (3, 3)
+
+
+@pytest.mark.parametrize("component", ["serving", "gateway"])
+def test_an_autoscaler_that_stays_on_is_no_hook(live, component):
+    found, _ = live(autoscaler(component, **OURS), **{f"{component}.autoscaling.enabled": True})
+    kept = found.of("HorizontalPodAutoscaler")
+    assert "annotations" not in kept["metadata"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"annotations": {"meta.helm.sh/release-name": "other"}}, {"annotations": {"team": "web"}, "labels": OURS["labels"]}],
+    ids=["kubectl", "another-release", "argo-cd"],
+)
+def test_an_autoscaler_of_somebody_else_is_left_alone(live, metadata):
+    found, error = live(autoscaler("serving", **metadata))
+    assert error == "" and "HorizontalPodAutoscaler" not in found.kinds()
+
+
 @pytest.mark.parametrize("minimum", [1, 2, 5])
 def test_a_fresh_install_begins_with_the_minimum(live, minimum):
     found, _ = live(**{"gateway.autoscaling": {"enabled": True, "minReplicas": minimum}})

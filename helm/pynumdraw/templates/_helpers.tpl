@@ -176,6 +176,42 @@ replicas: {{ max $pods ($settings.autoscaling.minReplicas | int64) }}
 {{- end -}}
 {{- end }}
 
+{{- /*
+The autoscaler of a Deployment. Where it was switched off, Helm would set the Deployment's replicas first and delete the autoscaler after it,
+and that may set its own number again in between. So a hook of the same name takes its place before anything else, and goes at once.
+(dict "root" $ "component" "gateway" or "serving")
+*/}}
+{{- define "pynumdraw.autoscaler" -}}
+{{- $settings := index .root.Values .component -}}
+{{- $name := printf "%s-%s" (include "pynumdraw.fullname" .root) .component -}}
+{{- $live := lookup "autoscaling/v2" "HorizontalPodAutoscaler" .root.Release.Namespace $name -}}
+{{- $ours := eq (dig "metadata" "annotations" "meta.helm.sh/release-name" "" $live) .root.Release.Name -}}
+{{- if or $settings.autoscaling.enabled $ours -}}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ $name }}
+  labels: {{- include "pynumdraw.labels" . | nindent 4 }}
+  {{- if not $settings.autoscaling.enabled }}
+  annotations: {helm.sh/hook: pre-upgrade, helm.sh/hook-delete-policy: "before-hook-creation,hook-succeeded"}
+  {{- end }}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ $name }}}
+  {{- if $settings.autoscaling.enabled }}
+  minReplicas: {{ $settings.autoscaling.minReplicas | int64 }}
+  maxReplicas: {{ $settings.autoscaling.maxReplicas | int64 }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target: {type: Utilization, averageUtilization: {{ $settings.autoscaling.targetCpuPercent | int64 }}}
+  {{- else }}
+  minReplicas: {{ $settings.replicas | int64 }}
+  maxReplicas: {{ $settings.replicas | int64 }}
+  {{- end }}
+{{- end -}}
+{{- end }}
+
 {{- /* Address families of a Service. */}}
 {{- define "pynumdraw.ipFamilies" -}}
 {{- with .Values.ipFamilyPolicy }}
