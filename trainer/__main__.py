@@ -70,8 +70,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     drawings = load_drawings(args.drawings) if args.drawings else None
     evaluations = [evaluate(store, version, args.data, drawings) for version in versions]
-    for name, value, conditions in table(evaluations):
-        print(f"{name:55s} {value:>21s}   {conditions}")
+    for name, *values, conditions in table(evaluations)[1]:
+        print(f"{name:55s}", *(f"{value:>21s}" for value in values), f"  {conditions}")
     if args.card:
         write_card(args.card, evaluations)
         print(f"wrote {args.card}", file=sys.stderr)
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data", type=Path, default=Path("data"), help="folder of the four MNIST files, raw or .gz (data)")
 
     fit = commands.add_parser("fit", parents=[shared, data], help="train and publish the next version")
-    fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: 20 to 25 (quick)")
+    fit.add_argument("--recipe", choices=RECIPES, default="quick", help="quick: minutes; best: up to 30 on two cores (quick)")
     fit.add_argument("--seed", type=int, default=0, help="the same seed, machine and threads give the same model (0)")
     fit.add_argument("--prior", type=_share, help="share of digits among what people draw, 0 to 1, ends excluded (the recipe's: 0.8)")
     fit.add_argument("--if-empty", action="store_true", help="do nothing where a version exists")

@@ -22,10 +22,9 @@ This page is written by `make evaluate`; do not edit it.
 
 ## What it is
 
-A convolutional network of {parameters:,} parameters ({layers}; channels, kernel and stride of each layer) that reads one handwritten
-digit in a 28x28 frame. It answers three questions: which digit, how sure (a calibrated probability), and whether it is a digit at all.
-It is meant for digits that people draw in the page, through `pynumdraw.ink` (ink version {ink}). It is not meant for reading amounts on
-cheques, or for anything else where a wrong digit costs somebody something.
+A convolutional network that reads one handwritten digit in a 28x28 frame. It answers three questions: which digit, how sure (a calibrated
+probability), and whether it is a digit at all. It is meant for digits that people draw in the page, through `pynumdraw.ink` (ink version
+{ink}). It is not meant for reading amounts on cheques, or for anything else where a wrong digit costs somebody something.
 
 ## Data
 
@@ -37,23 +36,21 @@ finished.
 
 ## Method
 
-- Recipe `{recipe}`: {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema}),
-  batches of {mnist} MNIST digits, {synthetic} drawn digits and {non_digits} non-digits, label smoothing {label_smoothing:g};
-  each gradient is taken {sam_rho:g} up the loss from the weights (rho of sharpness-aware minimisation, Foret et al. 2021; 0: not).
+{recipes}
 - Drawn digits: {styles} styles of ten digits as strokes (open, closed and one-stroke 4, barred 7 with or without a foot, flagged and
   footed 1, hooked 9, slashed 0, …), each written anew with points displaced, another slant and stretch, ends too long or short; some, as
   some of the non-digits, with few points and straight lines between them; rasterised by `pynumdraw.ink`.
 - Non-digits: letters, signs, characters of no alphabet, figures, ticks, crosses, arrows, faces, hearts, polygons, bare lines that are not
-  steep, scribbles, several digits, crossed-out, turned and mixed digits, blobs, textures, two of MNIST's digits side by side. All but the
-  last three are strokes, and all pass through the same augmentation as the digits: a warp (turn, slant, stretch, bend) and a pen that is
-  thicker or thinner. A few letters may be read as a digit (O, I, S, y, …).
+  steep, scribbles, several digits, crossed-out, turned and mixed digits, blobs, textures; and MNIST's digits side by side, overlaid, turned
+  or crossed out. All but these and blobs and textures are strokes, and all pass through the same augmentation as the digits: a warp (turn,
+  slant, stretch, bend) and a pen that is thicker or thinner. A few letters may be read as a digit (O, I, S, y, …).
 - Digit or not is learned from the sum of a score of its own and the negative free energy of the ten logits (Liu et al. 2020), so what
-  looks like none of the ten digits is no digit. There a digit of MNIST has the weight {mnist_ood_weight:g}, a drawn one 1: no non-digit
-  looks like MNIST's scans, and a network that trains for long would take that look for the sign of a digit.
+  looks like none of the ten digits is no digit. There `{recipe}` gives a digit of MNIST the weight {mnist_ood_weight:g}, a drawn one 1: few
+  non-digits look like MNIST's scans, and a network that trains for long would take that look for the sign of a digit.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
-- Temperature {temperature:.3f}: fitted on the validation images and on fresh drawn digits, each as they are and warped, so that
-  confidence also holds for writers who are not MNIST's. `is_digit_probability` is fitted separately, to that score and that energy,
-  on the same digits and fresh non-digits (none of a digit's shape), at a prior of {prior:g}; a drawing is accepted from
+- Temperature ({temperature:.3f} in the last `{recipe}`): fitted on the validation images and on fresh drawn digits, each as they are and
+  warped, so that confidence also holds for writers who are not MNIST's. `is_digit_probability` is fitted separately, to that score and
+  that energy, on the same digits and fresh non-digits (none of a digit's shape), at a prior of {prior:g}; a drawing is accepted from
   {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for training.
   Ambiguous: accepted, the likeliest digit's probability at most {max_probability:g}, that of the two likeliest at least {min_pair:g}.
 - `confidence` = `is_digit_probability` x the likeliest digit's probability: the probability that the drawing is a digit and that digit,
@@ -62,10 +59,9 @@ finished.
 
 ## Metrics
 
-{models}; where there are several, mean ± standard deviation. "Let through" and "rejected" are at the served threshold.
+{models}
+Where there are several, mean ± standard deviation. "Let through" and "rejected" are at the served threshold.
 
-| metric | value | conditions |
-| --- | --- | --- |
 {table}
 
 ECE is over 15 bins of equal width. Without more words it is that of the likeliest digit's probability, given that the drawing is a digit;
@@ -96,10 +92,20 @@ The surest errors ({sets}): true digit, what it was read as, that one's probabil
 - Repeatable: the same seed gives the same model on the same machine with {threads} threads; another CPU may round otherwise.
 """
 
+_RECIPE = """\
+- Recipe `{name}`: {parameters:,} parameters ({layers}; channels, kernel and stride of each layer);
+  {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema_decay}), batches of
+  {mnist_batch} MNIST digits, {synthetic_batch} drawn digits and {non_digit_batch} non-digits, label smoothing {label_smoothing:g}; from
+  {sam_from:.0%} of the steps on, each gradient is taken {sam_rho:g} up the loss from the weights (rho of sharpness-aware minimisation,
+  Foret et al. 2021; 0: not)."""
+
 
 def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write the page, and its pictures into the folder `model-card` beside it. Raises Refused where a version lacks what the page says."""
-    last = evaluations[-1]
+    """Write the page, and its pictures into the folder `model-card` beside it. Raises Refused where a version lacks what the page says.
+
+    evaluations: of one recipe or several; the pictures show the last of the first recipe.
+    """
+    last = next(iter(_by_recipe(evaluations).values()))[-1]
     pictures = path.parent / "model-card"
     pictures.mkdir(parents=True, exist_ok=True)
     reliability_png(pictures / "reliability.png", {name: scores.reliability for name, scores in last.scores.items()})
@@ -113,33 +119,33 @@ def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
     path.write_text(_page(evaluations), encoding="utf-8")
 
 
-def table(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
-    """Name, value and conditions of each metric: mean ± standard deviation where there are several versions."""
-    rows = zip(*(evaluation.metrics for evaluation in evaluations), strict=True)
-    return [(row[0].name, format_mean(row), row[0].conditions) for row in rows]
+def table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: each metric's name, its value for each recipe, its conditions. Of several versions: mean ± standard deviation."""
+    groups = _by_recipe(evaluations)
+    columns = [zip(*(evaluation.metrics for evaluation in group), strict=True) for group in groups.values()]
+    rows = [[cells[0][0].name, *map(format_mean, cells), cells[0][0].conditions] for cells in zip(*columns, strict=True)]
+    return ["metric", *groups, "conditions"], rows
+
+
+def _by_recipe(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    groups: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        groups.setdefault(evaluation.manifest["recipe"], []).append(evaluation)
+    return groups
 
 
 def _page(evaluations: Sequence[Evaluation]) -> str:
-    last = evaluations[-1]
-    made = last.manifest
-    recipe = _recipe(last.version, made.get("settings"))
-    seeds = ", ".join(str(e.manifest["seed"]) for e in evaluations)
-    seconds = ", ".join(f"{e.manifest['seconds']:.0f}" for e in evaluations)
-    calibration = made["calibration"]
+    groups = _by_recipe(evaluations)
+    last = next(iter(groups.values()))[-1]
+    made, calibration = last.manifest, last.manifest["calibration"]
+    recipe = _recipe(last)
+    heads, rows = table(evaluations)
     return _TEXT.format(
         name=made["model"],
-        parameters=made["parameters"],
-        layers=", ".join("/".join(map(str, layer)) for layer in recipe.layers),
         ink=made["ink_version"],
         sums="\n".join(f"- `{file}`: SHA-256 `{value}`" for file, value in made["data"].items()),
+        recipes="\n".join(_method(group[-1]) for group in groups.values()),
         recipe=recipe.name,
-        steps=recipe.steps,
-        ema=recipe.ema_decay,
-        mnist=recipe.mnist_batch,
-        synthetic=recipe.synthetic_batch,
-        non_digits=recipe.non_digit_batch,
-        label_smoothing=recipe.label_smoothing,
-        sam_rho=recipe.sam_rho,
         mnist_ood_weight=recipe.mnist_ood_weight,
         styles=sum(map(len, DIGITS.values())),
         pen=ink.FRAME_PEN_PX,
@@ -150,16 +156,32 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         max_probability=calibration["max_probability"],
         mixed=list(last.mixtures)[-1],
         min_pair=calibration["min_pair"],
-        models=f"{len(evaluations)} model(s) of recipe `{recipe.name}`, seed {seeds}, made in {seconds} s with {made['threads']} threads "
-        f"and TensorFlow {made['tensorflow']}",
-        table="\n".join("| " + " | ".join(row) + " |" for row in table(evaluations)),
+        models="\n".join(map(_made, groups.values())),
+        table="\n".join("| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows)),
         sets=", ".join(last.scores),
         threads=made["threads"],
     )
 
 
-def _recipe(version: int, settings: object) -> Recipe:
+def _method(evaluation: Evaluation) -> str:
+    recipe = _recipe(evaluation)
+    layers = ", ".join("/".join(map(str, layer)) for layer in recipe.layers)
+    return _RECIPE.format(**{**vars(recipe), "layers": layers, "parameters": evaluation.manifest["parameters"]})
+
+
+def _made(group: Sequence[Evaluation]) -> str:
+    manifests = [evaluation.manifest for evaluation in group]
+    last, seeds = manifests[-1], ", ".join(str(made["seed"]) for made in manifests)
+    seconds, tensorflow = ", ".join(f"{made['seconds']:.0f}" for made in manifests), last["tensorflow"]
+    return (
+        f"{len(group)} model(s) of recipe `{last['recipe']}`, seed {seeds}, made in {seconds} s with {last['threads']} threads and "
+        f"TensorFlow {tensorflow}."
+    )
+
+
+def _recipe(evaluation: Evaluation) -> Recipe:
     """The recipe in a version's manifest."""
+    version, settings = evaluation.version, evaluation.manifest.get("settings")
     wanted = {field.name for field in fields(Recipe)}
     if not isinstance(settings, dict) or set(settings) != wanted:
         found = ", ".join(sorted(settings)) if isinstance(settings, dict) else "no settings"

@@ -20,13 +20,13 @@ from trainer.errors import TrainingError
 from trainer.export import SIGNATURE_VERSION, export
 from trainer.mixture import NON_DIGIT_SHARES, PRIOR_SHIFT, Mixture
 from trainer.model import Weights
-from trainer.non_digits import side_by_side
+from trainer.non_digits import scanned
 from trainer.report import as_text, write_report
 from trainer.synthetic import SyntheticSet, draw
 from trainer.train import train
 
 CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0]  # finer where most predictions are; arbitrary
-_NON_DIGITS_PER_PAIR = 20  # one pair of MNIST's digits is added for so many non-digits; arbitrary
+_SCANNED_SHARE = 0.12  # of non-digits made of MNIST's digits, beside those drawn; arbitrary
 _VALIDATION_SEED = 1_000_003  # of the drawings for validation, the same for every run; arbitrary, but never a training seed
 _TEST_SEED = 1_000_033  # of the non-digits beside the test digits; arbitrary, but none of the seeds before
 
@@ -86,11 +86,11 @@ def fit(recipe: Recipe, mnist: Mnist, store: ModelStore, seed: int, only_if_empt
 
 
 def _training_set(recipe: Recipe, fit_part: Digits, seed: int) -> SyntheticSet:
-    """What is drawn for training; pairs of MNIST's digits are added to the non-digits."""
+    """What is drawn for training; what is made of MNIST's digits is added to the non-digits."""
     drawn = draw(recipe.synthetic_digits, recipe.non_digits, (seed, 5), recipe.threads)
     rng = np.random.default_rng([seed, 6])
-    pairs = [side_by_side(fit_part.images, rng) for _ in range(recipe.non_digits // _NON_DIGITS_PER_PAIR)]
-    return SyntheticSet(drawn.digits, np.concatenate([drawn.non_digits, np.stack(pairs)]))
+    of_mnist = [scanned(fit_part, rng) for _ in range(round(recipe.non_digits * _SCANNED_SHARE))]
+    return SyntheticSet(drawn.digits, np.concatenate([drawn.non_digits, np.stack(of_mnist)]))
 
 
 def _checked_accuracy(weights: Weights, validation: Digits, recipe: Recipe) -> float:

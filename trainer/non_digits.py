@@ -10,9 +10,12 @@ The spreads and shares in this module are arbitrary: meant to vary each kind wit
 import numpy as np
 
 from pynumdraw import ink
+from trainer.dataset import Digits
 from trainer.glyphs import FIGURES, LETTERS, LOOKALIKES
 from trainer.signs import arrow, bare_line, cross, face, heart, polygon, sign, tick
 from trainer.strokes import Strokes, any_digit, curve, draw_digit, random_slant, to_frame, write, write_glyph
+
+_NONE_WHEN_TURNED, _NONE_WHEN_MIRRORED = (2, 3, 4, 5, 7), (3, 4, 6, 7, 9)  # digits that are none when turned by a quarter, or mirrored
 
 
 def draw_unambiguous(rng: np.random.Generator) -> Strokes | np.ndarray:
@@ -116,9 +119,33 @@ def several_digits(rng: np.random.Generator) -> Strokes:
     return strokes
 
 
-def side_by_side(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The frame, uint8[28, 28], of two of these images of digits, uint8[N, 28, 28], one beside the other."""
-    left, right = images[rng.integers(len(images), size=2)]
+def scanned(digits: Digits, rng: np.random.Generator) -> np.ndarray:
+    """A frame, uint8[28, 28], that shows no digit, of these scanned digits: two side by side or overlaid, one turned or crossed out.
+
+    Without such, whatever looks scanned would be a digit.
+    """
+    kind = rng.choice(4, p=(0.4, 0.3, 0.15, 0.15))
+    if kind == 0:
+        return _side_by_side(_some(digits, rng), _some(digits, rng), rng)
+    if kind == 1:
+        if rng.random() < 0.5:
+            return np.rot90(_some(digits, rng, _NONE_WHEN_TURNED), rng.choice((1, 3)))
+        return np.fliplr(_some(digits, rng, _NONE_WHEN_MIRRORED))
+    if kind == 2:
+        one, other = rng.choice((0, 2, 3, 4, 5, 6, 7, 8, 9), 2, replace=False)  # 0 with 1 is another 0
+        return np.maximum(_some(digits, rng, (one,)), np.roll(_some(digits, rng, (other,)), rng.integers(-3, 4, 2), (0, 1)))
+    frame = _some(digits, rng)
+    inked = [np.flatnonzero(frame.max(axis=axis))[[0, -1]] for axis in (0, 1)]  # columns, rows
+    return np.maximum(frame, ink.draw(_lines_over([np.stack(inked, 1).astype(float)], rng), ink.FRAME_PEN_PX))
+
+
+def _some(digits: Digits, rng: np.random.Generator, labels: tuple[int, ...] = tuple(range(10))) -> np.ndarray:
+    while digits.labels[row := rng.integers(len(digits))] not in labels:
+        pass
+    return digits.images[row]
+
+
+def _side_by_side(left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     (after, before), drop = rng.integers(0, 7, 2), rng.integers(-4, 5)  # px of the margins between them; one may be lower
     return ink.frame_from_picture(np.concatenate([left[:, : 28 - after], np.roll(right[:, before:], drop, 0)], 1))
 
@@ -126,8 +153,12 @@ def side_by_side(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def crossed_out(rng: np.random.Generator) -> Strokes:
     """A digit with a cross, a zigzag or three or four lines over it. (With one line it may be a slashed 0 or a barred 7.)"""
     strokes = any_digit(rng)
+    return strokes + _lines_over(strokes, rng)
+
+
+def _lines_over(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     low, high = _bounding_box(strokes)
-    size = np.maximum(high - low, 30)
+    size = np.maximum(high - low, 0.3 * max(high - low))
     kind = rng.integers(3)
     if kind == 0:
         over = [np.array([[0, 0], [1, 1]]), np.array([[1, 0], [0, 1]])]
@@ -136,15 +167,15 @@ def crossed_out(rng: np.random.Generator) -> Strokes:
         over = [np.stack([np.arange(n) % 2, np.linspace(0.1, 0.9, n)], 1)]
     else:
         over = [np.array([[-0.1, y], [1.1, y]]) for y in np.linspace(0.15, 0.85, rng.integers(3, 5))]
-    return strokes + [low + size * (stroke + rng.normal(0, 0.08, stroke.shape)) for stroke in over]
+    return [low + size * (stroke + rng.normal(0, 0.08, stroke.shape)) for stroke in over]
 
 
 def turned_digit(rng: np.random.Generator) -> Strokes:
     """A digit turned by a quarter or mirrored, of those that are no digit then."""
     if rng.random() < 0.5:
-        strokes, linear = any_digit(rng, (2, 3, 4, 5, 7)), np.array([[0, 1], [-1, 0]]) * rng.choice([-1, 1])
+        strokes, linear = any_digit(rng, _NONE_WHEN_TURNED), np.array([[0, 1], [-1, 0]]) * rng.choice([-1, 1])
     else:
-        strokes, linear = any_digit(rng, (3, 4, 6, 7, 9)), np.array([[-1, 0], [0, 1]])
+        strokes, linear = any_digit(rng, _NONE_WHEN_MIRRORED), np.array([[-1, 0], [0, 1]])
     return [stroke @ linear for stroke in strokes]
 
 

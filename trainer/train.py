@@ -37,6 +37,7 @@ def train(recipe: Recipe, fit: Digits, synthetic: SyntheticSet, seed: int) -> We
                 step=tf.constant(number + 1, tf.float32),
                 learning_rate=tf.constant(recipe.learning_rate * one_cycle(done), tf.float32),
                 strength=tf.constant(augmentation_strength(done), tf.float32),
+                uphill_first=recipe.sam_rho > 0 and done >= recipe.sam_from,
             )
             if number % _CHECK_EVERY == _CHECK_EVERY - 1 or number + 1 == recipe.steps:
                 if not np.isfinite(loss):
@@ -65,15 +66,23 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def step(
-        self, rows: list[tf.Tensor], labels: tf.Tensor, seed: tf.Tensor, step: tf.Tensor, learning_rate: tf.Tensor, strength: tf.Tensor
+        self,
+        rows: list[tf.Tensor],
+        labels: tf.Tensor,
+        seed: tf.Tensor,
+        step: tf.Tensor,
+        learning_rate: tf.Tensor,
+        strength: tf.Tensor,
+        uphill_first: bool,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Move the network along the gradient of one batch. Returns: the loss and the accuracy over the batch's digits.
 
         rows: int32, the batch's rows among MNIST's digits, the synthetic digits and the non-digits. labels: uint8, of the digits.
         seed: int32[2], of augmentation and dropout. step: float32, from 1. strength: float32, of the augmentation.
+        uphill_first: take the gradient `sam_rho` up the loss.
         """
         images = self._augmented(rows, seed, strength)
-        if self.recipe.sam_rho > 0:
+        if uphill_first:
             uphill, *_ = self._gradients(slice(None, None, 2), images, labels, seed)  # half the batch is enough for a direction
             moves = self.optimizer.ascend(uphill)
             gradients, loss, accuracy = self._gradients(slice(None), images, labels, seed)

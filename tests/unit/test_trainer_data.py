@@ -125,14 +125,30 @@ def test_every_kind_of_non_digit_gives_frames_and_the_same_seed_gives_the_same(k
     assert len({frame.tobytes() for frame in frames}) > 15
 
 
-def test_two_pictures_side_by_side_are_one_drawing_of_both():
-    one = np.zeros((1, 28, 28), np.uint8)
-    one[:, 4:24, 12:16] = 255
-    for seed in range(10):
-        pair = non_digits.side_by_side(one, np.random.default_rng(seed))
-        assert pair.shape == (28, 28)
-        inked = (pair >= 128).any(axis=0)
-        assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 2, f"seed {seed}: wanted two bars with paper between them"
+def bars() -> Digits:
+    """Each of the ten digits, all an upright bar."""
+    images = np.zeros((10, 28, 28), np.uint8)
+    images[:, 4:24, 12:16] = 255
+    return Digits(images, np.arange(10, dtype=np.uint8))
+
+
+def test_scanned_digits_make_frames_that_are_none_of_them():
+    bar_digits, rng = bars(), np.random.default_rng(1)
+    frames = [non_digits.scanned(bar_digits, rng) for _ in range(200)]
+    assert {(frame.shape, frame.dtype.name) for frame in frames} == {((28, 28), "uint8")}
+    assert len({frame.tobytes() for frame in frames}) > 100
+    columns = [np.count_nonzero(np.diff((frame >= 128).any(axis=0).astype(int)) == 1) for frame in frames]
+    assert 0.3 < np.mean(np.array(columns) == 2) < 0.6, "two in five are two digits side by side, with paper between them"
+
+
+@pytest.mark.parametrize(("label", "turned", "mirrored"), [(2, True, False), (6, False, True), (4, True, True), (8, False, False)])
+def test_only_what_is_no_digit_then_is_turned_or_mirrored(label, turned, mirrored):
+    bar_digits = bars()
+    one = bar_digits.images[label]
+    one[4:8, 12:22] = 255  # lopsided, so that it shows
+    rng = np.random.default_rng(2)
+    found = {non_digits.scanned(bar_digits, rng).tobytes() for _ in range(500)}
+    assert (np.rot90(one).tobytes() in found, np.fliplr(one).tobytes() in found) == (turned, mirrored)
 
 
 def test_processes_draw_the_number_wanted_each_digit_equally_often_and_the_same_again():
