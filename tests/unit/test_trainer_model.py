@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from trainer import non_digits, strokes
 from trainer.augment import augment
 from trainer.calibrate import Calibration, calibrate
+from trainer.card import table
 from trainer.config import RECIPES, TINY
 from trainer.dataset import Digits
 from trainer.errors import TrainingError
-from trainer.metrics import auroc, nll, softmax
+from trainer.evaluate import ErrorSheet, Evaluation
+from trainer.metrics import auroc, nll, percent, softmax
 from trainer.mixture import Mixture
 from trainer.model import Network, Weights
 from trainer.optimizer import Optimizer, orthogonal
@@ -247,3 +249,14 @@ def test_confidence_is_calibrated_among_digits_and_non_digits_at_the_prior(synth
         assert np.average(mixture.confidence, weights=mixture.weight) == pytest.approx(
             np.average(mixture.right, weights=mixture.weight), abs=0.03
         )
+
+
+def test_the_card_has_a_column_for_each_recipe_and_a_mean_of_several_versions():
+    def version(recipe, accuracy):
+        return Evaluation(
+            1, {"recipe": recipe}, [percent("accuracy", accuracy, "n 3")], {}, {}, ErrorSheet(np.zeros((0, 28, 28), np.uint8), [])
+        )
+
+    heads, rows = table([version("best", 0.98), version("best", 0.99), version("quick", 0.97)])
+    assert heads == ["metric", "best", "quick", "conditions"]
+    assert rows == [["accuracy", "98.50 ± 0.71 %", "97.00 %", "n 3"]]
