@@ -16,6 +16,7 @@ FATAL_WAITING_REASONS = frozenset(  # of a container that only a change of the r
     }
 )
 _MESSAGE_CHARACTERS = 600  # arbitrary: the end of a termination message, which may have 4,096 bytes
+_LAST_WORDS = "Failed to start server"  # of TensorFlow Serving, on stdout: in the message, lines of stderr from before may follow them
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def failure_reason(pod: client.V1Pod, container: str | None = None) -> str | Non
         for state in (status.state, status.last_state):
             ended = state.terminated if state else None
             if container in (None, status.name) and ended and ended.exit_code:
-                message = " ".join((ended.message or "").split())[-_MESSAGE_CHARACTERS:]
+                message = " ".join((ended.message or "").split())
+                at = message.rfind(_LAST_WORDS)
+                message = message[-_MESSAGE_CHARACTERS:] if at < 0 else message[at : at + _MESSAGE_CHARACTERS]
                 return f"{status.name}: {message or f'{ended.reason}, exit code {ended.exit_code}'}"
     return None

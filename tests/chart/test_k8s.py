@@ -24,6 +24,7 @@ PROGRESS = re.compile(r" *\d+ s  gateway ")
 VALID = {"created": None, "recipe": "quick", "accuracy": 0.99, "bytes": 1, "state": "valid", "reason": None}
 CORRUPT = "/store/digits/4 is corrupt: variables/variables.index is missing"
 LOAD_FAILURE = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available"
+LATER = "E versions.py:158] Loading servable: {name: digits version: 4} failed (try 3 of 3): NOT_FOUND: No attr named 'T' in NodeDef "
 
 
 class Console:
@@ -120,6 +121,14 @@ STALLS = {
             containers=[container("serving", waiting="CrashLoopBackOff", message=LOAD_FAILURE, code=255, restarts=2)],
         ),
         f"failing: serving: {LOAD_FAILURE}",
+        True,
+    ),
+    "last-words-before-other-lines": (
+        starting(
+            init=[container("fetch", is_ready=True)],
+            containers=[container("serving", message=f"I a line\n{LOAD_FAILURE}\n{5 * LATER}", code=255, restarts=1)],
+        ),
+        f"failing: serving: {LOAD_FAILURE} {5 * LATER}"[: len("failing: serving: ") + 600],
         True,
     ),
     "missing": (
