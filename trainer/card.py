@@ -95,9 +95,10 @@ The surest errors ({sets}): true digit, what it was read as, that one's probabil
 _RECIPE = """\
 - Recipe `{name}`: {parameters:,} parameters ({layers}; channels, kernel and stride of each layer);
   {steps:,} steps of Muon (convolutions) and Adam (the rest) with a one-cycle rate, weights averaged (decay {ema_decay}), batches of
-  {mnist_batch} MNIST digits, {synthetic_batch} drawn digits and {non_digit_batch} non-digits, label smoothing {label_smoothing:g}; from
-  {sam_from:.0%} of the steps on, each gradient is taken {sam_rho:g} up the loss from the weights (rho of sharpness-aware minimisation,
-  Foret et al. 2021; 0: not)."""
+  {mnist_batch} MNIST digits, {synthetic_batch} drawn digits and {non_digit_batch} non-digits, label smoothing {label_smoothing:g}."""
+_SHARPNESS = """
+  From {sam_from:.0%} of the steps on, each gradient is taken {sam_rho:g} up the loss from the weights (rho of sharpness-aware
+  minimisation, Foret et al. 2021)."""
 
 
 def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
@@ -166,7 +167,8 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
 def _method(evaluation: Evaluation) -> str:
     recipe = _recipe(evaluation)
     layers = ", ".join("/".join(map(str, layer)) for layer in recipe.layers)
-    return _RECIPE.format(**{**vars(recipe), "layers": layers, "parameters": evaluation.manifest["parameters"]})
+    text = _RECIPE + _SHARPNESS if recipe.sam_rho else _RECIPE
+    return text.format(**{**vars(recipe), "layers": layers, "parameters": evaluation.manifest["parameters"]})
 
 
 def _made(group: Sequence[Evaluation]) -> str:
