@@ -100,7 +100,6 @@ def _use_threads(threads: int) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its log is about CPU features, not about this program
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # it warns of the session loader, which is used on purpose
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 

@@ -311,7 +311,6 @@ def _surest_errors(sets: Sequence[_Predicted]) -> ErrorSheet:
 
 
 def _latency_ms(folder: Path) -> tuple[float, float]:
-    tf.get_logger().setLevel("ERROR")  # as in the program itself
     session, _ = open_session(folder, threads=1)
     frames = np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
     rounds = [(_median_ms(lambda: session(frames[:1]), 100), _median_ms(lambda: session(frames), 10) / 64) for _ in range(_ROUNDS)]

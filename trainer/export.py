@@ -24,6 +24,7 @@ _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6
 
 v1 = tf.compat.v1
+tf.get_logger().setLevel("ERROR")  # it warns of v1's builder and session loader, which are used on purpose
 Session = Callable[[np.ndarray], Outputs]
 
 
