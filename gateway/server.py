@@ -6,6 +6,7 @@ away; then the listener closes, requests in flight get `drain_s` to finish, and 
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import math
@@ -13,6 +14,8 @@ import resource
 import secrets
 import signal
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +38,10 @@ from gateway.telemetry import Telemetry
 
 ACCEPTED_AT_A_TIME = 32  # connections, each time the loop turns; their descriptors are free again two or three turns after they are closed
 MAX_CONNECTIONS = 1000
+HANDSHAKE_S = 0.1  # that a connection which has begun may take to be one
 ON_THE_WAY_S = 1.0  # that a request which was sent before the listener closed may take to us
+SO_ATTACH_FILTER = 26  # Linux's include/uapi/asm-generic/socket.h; the filter's form: include/uapi/linux/filter.h
+_NO_SYN = (0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF)  # load TCP's flags; is it SYN? drop; take
 _OTHER_FILES = 64  # descriptors that are no connections: the channel, the log, the management port, files that are read
 
 
@@ -64,7 +70,10 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.5)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener; whom the kernel has accepted already is answered, and so is a request that was on its way by then."""
+        """Close the listener: first nobody new, then whom the kernel has accepted already; a request that is on its way is answered."""
+        for listener in sockets or []:
+            refuse_handshakes(listener)
+        await asyncio.sleep(HANDSHAKE_S)
         accepted = []
         for listener in sockets or []:
             with contextlib.suppress(OSError):  # BlockingIOError: that was the last
@@ -103,6 +112,15 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dual)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it: a head and its body are two writes
     return listener
+
+
+def refuse_handshakes(listener: socket.socket) -> None:
+    """Have the kernel drop what would begin a connection, so that none comes between the last accept and the close, which would reset it:
+    a client asks again after a second and is refused. Those that have begun go on. Nothing is done where there is no Linux below."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in _NO_SYN))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a sandbox whose kernel is its own, as gVisor
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(code)))
 
 
 def most_connections() -> int:

@@ -14,7 +14,7 @@ from gateway import management
 from gateway.admission import LARGE_BODIES, SMALL_BYTES, BodyBudget, SlowLane
 from gateway.batching import MAX_FRAMES, Batcher
 from gateway.errors import BadModelReply, Busy
-from gateway.server import listen
+from gateway.server import listen, refuse_handshakes
 from gateway.telemetry import Telemetry
 from tests.stack import get, wait_until
 
@@ -107,6 +107,21 @@ def test_all_addresses_are_ipv6_and_ipv4_and_ipv4_alone_where_the_kernel_has_no_
     with listen(host, 0) as listener:
         assert listener.family is socket.AF_INET
         assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_a_listener_that_is_about_to_close_takes_nobody_new_and_ends_nothing_that_has_begun() -> None:
+    with listen("::", 0) as listener:
+        for host in ("127.0.0.1", "::1"):
+            address = (host, listener.getsockname()[1])
+            with socket.create_connection(address) as begun:
+                refuse_handshakes(listener)
+                with pytest.raises(TimeoutError):
+                    socket.create_connection(address, timeout=0.2)
+                begun.sendall(b"begun")
+                accepted, _ = listener.accept()
+                with accepted:
+                    assert accepted.recv(5) == b"begun"
+            listener.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
 
 
 def test_a_slow_lane_that_does_not_end_a_job_is_stuck() -> None:
