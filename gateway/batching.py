@@ -51,15 +51,23 @@ class Batcher(Generic[Answer]):
         waiting: _Waiting[Answer] = _Waiting(frames, deadline)
         self._queue.append(waiting)
         self._frames += len(frames)
-        loop = asyncio.get_running_loop()
         if self._frames >= MAX_FRAMES:
+            self._leave(self._gather())
+        elif not self._out:
             self._leave()
         elif self._next is None:
-            self._next = loop.call_later(AGE_S, self._leave) if self._out else loop.call_soon(self._leave)
+            self._next = asyncio.get_running_loop().call_later(AGE_S, self._leave)
         return await waiting.answers
 
-    def _leave(self) -> None:
-        """Send what waits, as far as it fits into one call; who has left meanwhile is dropped."""
+    def _leave(self, group: "list[_Waiting[Answer]] | None" = None) -> None:
+        """Send these, or what waits when the loop turns next."""
+        self._out += 1
+        task = asyncio.get_running_loop().create_task(self._send(group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _gather(self) -> list[_Waiting[Answer]]:
+        """Take what waits, as far as it fits into one call; who has left meanwhile is dropped."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -70,17 +78,14 @@ class Batcher(Generic[Answer]):
             if not waiting.answers.done():
                 group.append(waiting)
                 size += len(waiting.frames)
-        if group:
-            self._out += 1
-            task = asyncio.get_running_loop().create_task(self._send(group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         if self._queue:
             self._next = asyncio.get_running_loop().call_later(AGE_S, self._leave)
+        return group
 
-    async def _send(self, group: list[_Waiting[Answer]]) -> None:
+    async def _send(self, group: list[_Waiting[Answer]] | None) -> None:
         try:
-            await self._answer(group)
+            if group := self._gather() if group is None else group:
+                await self._answer(group)
         finally:
             self._out -= 1
             if self._queue and not self._out:

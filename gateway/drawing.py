@@ -210,11 +210,12 @@ def _clipped_strokes(strokes: Any, width: float, height: float) -> list[np.ndarr
     if table is None:
         _refuse_points(strokes, width, height)
     table = table.reshape(len(points), -1)  # (point, x y t?)
-    xy, size = table[:, :2], np.array([width, height])
-    if not ((xy >= -size) & (xy <= 2 * size)).all() or not (table[:, 2:] >= 0).all() or not np.isfinite(table).all():
+    xy, (low, high) = table[:, :2], (extreme.reduce(table).tolist() for extreme in (np.minimum, np.maximum))
+    is_no_time = len(low) == 3 and not 0 <= low[2] <= high[2] < math.inf
+    if is_no_time or any(not -edge <= low[k] <= high[k] <= 2 * edge for k, edge in enumerate((width, height))):
         _refuse_points(strokes, width, height)
     parts = [xy[begin:end] for begin, end in pairwise(ends) if end > begin]
-    is_inside = bool(((xy >= 0) & (xy <= size)).all())
+    is_inside = low[0] >= 0 <= low[1] and high[0] <= width and high[1] <= height
     return parts if is_inside else ink.clip_strokes(parts, width, height)
 
 
