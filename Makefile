@@ -60,8 +60,8 @@ test-chart: test-install ## the chart, without a cluster
 test-e2e: test-install ## the life of a release on the cluster of KUBECONFIG (INGRESS_URL, IMAGE_LOAD; after make build)
 	@$(PY) -m pytest tests/e2e -x
 
-bench: test-install ## speed of the whole path and of its parts, as a table (PEER=url PEER_BODY=file: in turn with another server that runs)
-	@$(PY) -m tests.bench $(if $(PEER),--peer $(PEER) --peer-body $(PEER_BODY))
+bench: test-install ## speed of the whole path and of its parts, as a table (PEER=url PEER_BODY=file: in turn with another server that runs; SERVING=host:port: behind it a model server that runs)
+	@$(PY) -m tests.bench $(if $(SERVING),--serving $(SERVING)) $(if $(PEER),--peer $(PEER) --peer-body $(PEER_BODY))
 
 bench-page: test-install ## how quick the page is: until it is ready, from pen to ink, from stroke to answer
 	@$(PY) -m tests.browser.speed

@@ -2,6 +2,7 @@
 
     --store DIR      the model store (models)
     --seconds S      how long each load lasts (10)
+    --serving ADDR   the gRPC address of a model server that runs already, such as a TensorFlow Serving, in the stand-in's place
     --peer URL       alternate with another server that runs already, and print the ratios; --peer-body FILE is what it is sent (JSON)
     --rounds N       how often they alternate (3)
 
@@ -16,7 +17,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -45,9 +46,9 @@ def conditions(store: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(store: Path) -> Iterator[tuple[str, str, stack.Program]]:
-    """(gRPC address, URL, gateway) with both programs up."""
-    server, address, _ = stack.model_server(store, "--tensorflow_inter_op_parallelism=-1")
+def running(store: Path, serving: str | None) -> Iterator[tuple[str, str, stack.Program]]:
+    """(gRPC address, URL, gateway) with a gateway up, and a model server where none is given."""
+    server, address, _ = (nullcontext(), serving, "") if serving else stack.model_server(store, "--tensorflow_inter_op_parallelism=-1")
     with server:
         began = time.perf_counter()
         gateway, url = stack.gateway(address)
@@ -105,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Speed of the whole path and of its parts.")
     parser.add_argument("--store", type=Path, default=stack.ROOT / "models")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--serving", help="gRPC address of a model server that runs already (default: a stand-in is started)")
     parser.add_argument("--peer", help="address of a server that runs already, to alternate with")
     parser.add_argument("--peer-body", type=Path, help="the JSON that it is sent")
     parser.add_argument("--rounds", type=int, default=3)
@@ -115,7 +117,7 @@ def main() -> None:
     print(*costs(chosen.store), sep="\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bodies = write_bodies(Path(scratch))
-        with running(chosen.store) as (address, url, gateway):
+        with running(chosen.store, chosen.serving) as (address, url, gateway):
             if chosen.peer:
                 path, body = list(bodies.values())[1]
                 against(chosen.peer, chosen.peer_body, url + path, body, gateway, chosen.seconds, chosen.rounds)
