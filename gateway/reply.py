@@ -10,24 +10,18 @@ from typing import Any
 
 from gateway.errors import BadModelReply
 from pynumdraw.ink import INK_VERSION
+from pynumdraw.signature import SIGNATURE_VERSION, SIGNATURES
 from pynumdraw.wire import from_tensor, serving_pb2, tensor_pb2
 
-SIGNATURE_VERSION = 2  # of the inputs and outputs that are read here
 SUM_TOLERANCE = 1e-3  # of the sum of ten float32 probabilities; arbitrary, far above rounding
 MAX_PROBABILITY = 1 + 4e-7  # a few units in the last place of a float32 near 1
 
-_FLOAT, _INT64, _BOOL = (tensor_pb2.DT_FLOAT, "float_val"), (tensor_pb2.DT_INT64, "int64_val"), (tensor_pb2.DT_BOOL, "bool_val")
+_FIELDS = {"DT_FLOAT": "float_val", "DT_INT64": "int64_val", "DT_BOOL": "bool_val"}
 _OUTPUTS = {
-    "probabilities": _FLOAT,
-    "is_digit_probability": _FLOAT,
-    "confidence": _FLOAT,
-    "digit": _INT64,
-    "runner_up": _INT64,
-    "accepted": _BOOL,
-    "ambiguous": _BOOL,
-    "ink_version": _INT64,
+    output: (tensor_pb2.DataType.Value(dtype), _FIELDS[dtype], shape == "?,10]")
+    for output, (dtype, _, shape) in ((output, wanted.partition("[")) for output, wanted in SIGNATURES["serving_default"][1].items())
 }
-"""The outputs of `serving_default`, each with its type and the field that has its values; each is [N], `probabilities` [N, 10]."""
+"""The outputs of `serving_default`, each with its type, the field that has its values, and whether it is [N, 10] and not [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +53,13 @@ def parse_predictions(reply: serving_pb2.PredictResponse, name: str, count: int)
     version = reply.model_spec.version.value
     if version < 1:
         raise BadModelReply("the model's reply was refused: it names no version")
-    rows, is_digit, confidence, digit, runner_up, accepted, ambiguous, ink_versions = (
-        _values(reply, output, name, count) for output in _OUTPUTS
-    )
+    columns = {output: _values(reply, output, name, count) for output in _OUTPUTS}
+    ink_versions, rows = columns.pop("ink_version"), columns.pop("probabilities")
     if ink_versions != [INK_VERSION] * count:
         found = next(found for found in ink_versions if found != INK_VERSION)
         raise BadModelReply(f"model {name} version {version} was made for ink version {found}, this gateway draws {INK_VERSION}")
     return [
-        _prediction(
-            list(rows[10 * k : 10 * k + 10]), is_digit[k], confidence[k], digit[k], runner_up[k], accepted[k], ambiguous[k], version
-        )
+        _prediction(version, list(rows[10 * k : 10 * k + 10]), **{output: column[k] for output, column in columns.items()})
         for k in range(count)
     ]
 
@@ -83,20 +74,27 @@ def parse_text(reply: serving_pb2.PredictResponse, output: str) -> bytes:
 
 
 def _prediction(
-    row: list[float], is_digit: float, confidence: float, digit: int, runner_up: int, accepted: bool, ambiguous: bool, version: int
+    version: int,
+    row: list[float],
+    is_digit_probability: float,
+    confidence: float,
+    digit: int,
+    runner_up: int,
+    accepted: bool,
+    ambiguous: bool,
 ) -> Prediction | BadModelReply:
     likeliest = max(row)
     if not (min(row) >= 0 and abs(sum(row) - 1) <= SUM_TOLERANCE and likeliest <= MAX_PROBABILITY):  # NaN fails each comparison
         return _refused("probabilities are not from 0 to 1 with a sum of 1", row)
-    if not 0 <= is_digit <= MAX_PROBABILITY:
-        return _refused("is_digit_probability is not from 0 to 1", is_digit)
+    if not 0 <= is_digit_probability <= MAX_PROBABILITY:
+        return _refused("is_digit_probability is not from 0 to 1", is_digit_probability)
     if not 0 <= confidence <= MAX_PROBABILITY:
         return _refused("confidence is not from 0 to 1", confidence)
     if not (0 <= digit <= 9 and row[digit] == likeliest):
         return _refused("digit is not the one with the largest probability", (digit, row))
     if not (0 <= runner_up <= 9 and runner_up != digit):
         return _refused("runner_up is not another digit", (digit, runner_up))
-    return Prediction(row, is_digit, confidence, digit, runner_up, accepted, ambiguous, version)
+    return Prediction(row, is_digit_probability, confidence, digit, runner_up, accepted, ambiguous, version)
 
 
 def _refused(reason: str, found: object) -> BadModelReply:
@@ -105,8 +103,7 @@ def _refused(reason: str, found: object) -> BadModelReply:
 
 def _values(reply: serving_pb2.PredictResponse, output: str, name: str, count: int) -> Sequence[Any]:
     """An output's values in one row; type and shape are compared with what is wanted before a value is read. Raises BadModelReply."""
-    tensor, (dtype, field) = reply.outputs[output], _OUTPUTS[output]  # an output that is missing reads as one of no type
-    is_row = output == "probabilities"
+    tensor, (dtype, field, is_row) = reply.outputs[output], _OUTPUTS[output]  # an output that is missing reads as one of no type
     if tensor.dtype != dtype or tensor.tensor_shape != _shape(count, is_row):
         raise _misfit(reply, output, name, f"{_type_name(dtype)}{[count, 10] if is_row else [count]}")
     values: Sequence[Any] = getattr(tensor, field)

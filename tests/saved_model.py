@@ -2,7 +2,7 @@
 
 import re
 
-from pynumdraw.store.graph import SIGNATURES
+from pynumdraw.signature import SIGNATURES
 from pynumdraw.store.saved_model_pb2 import (
     DataType,
     FunctionDef,

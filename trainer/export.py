@@ -18,7 +18,6 @@ from trainer.errors import TrainingError
 from trainer.metrics import Outputs
 from trainer.model import Weights
 
-SIGNATURE_VERSION = 2  # of the inputs and outputs; a gateway reads one version, and refuses a model of another
 WARMUP_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # arbitrary
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TOLERANCE = 1e-4  # between the probabilities of two ways to compute the same; float32 is good for about 1e-6

@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from pynumdraw import ink
+from pynumdraw.signature import SIGNATURE_VERSION
 from pynumdraw.store import ModelStore
 from trainer import metrics
 from trainer.calibrate import Calibration, calibrate
 from trainer.config import Recipe
 from trainer.dataset import Digits, Mnist, split
 from trainer.errors import TrainingError
-from trainer.export import SIGNATURE_VERSION, export
+from trainer.export import export
 from trainer.mixture import NON_DIGIT_SHARES, PRIOR_SHIFT, Mixture
 from trainer.model import Weights
 from trainer.non_digits import scanned

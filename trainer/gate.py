@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from pynumdraw import ink
+from pynumdraw.signature import SIGNATURE_VERSION
 from pynumdraw.store import ModelStore
 from trainer import metrics, non_digits, strokes
 from trainer.dataset import Digits, load_digits, split
 from trainer.drawings import Drawings, load_golden
 from trainer.errors import Refused
 from trainer.evaluate import latency_ms, predict, size_mb
-from trainer.export import SIGNATURE_VERSION, open_session
+from trainer.export import open_session
 from trainer.metrics import Metric, Outputs
 from trainer.mixture import NON_DIGIT_SHARES, Mixture
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from pynumdraw.signature import SIGNATURES
 from pynumdraw.store.files import StoreError, list_files, quoted, read
 from pynumdraw.store.manifest import MANIFEST, SIGNATURE
 from pynumdraw.store.saved_model_pb2 import AttrValue, DataType, GraphDef, NodeDef, SavedModel, SignatureDef, TensorInfo
@@ -22,22 +23,6 @@ OPERATIONS = frozenset(
         *("GreaterEqual", "IsFinite", "LessEqual", "LogicalAnd", "SelectV2"),
     )
 )
-SIGNATURES = {  # signature version 2
-    "serving_default": (
-        {"images": "DT_UINT8[?,28,28]"},
-        {
-            "probabilities": "DT_FLOAT[?,10]",
-            "is_digit_probability": "DT_FLOAT[?]",
-            "confidence": "DT_FLOAT[?]",
-            "digit": "DT_INT64[?]",
-            "runner_up": "DT_INT64[?]",
-            "accepted": "DT_BOOL[?]",
-            "ambiguous": "DT_BOOL[?]",
-            "ink_version": "DT_INT64[?]",
-        },
-    ),
-    "card": ({}, {"card": "DT_STRING[]"}),
-}
 _METHOD = "tensorflow/serving/predict"
 _MAX_GRAPH_BYTES = 64 << 20  # ours has about 600,000
 

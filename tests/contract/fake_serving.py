@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from gateway.reply import SIGNATURE_VERSION
 from pynumdraw.ink import INK_VERSION
+from pynumdraw.signature import SIGNATURE_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, tensor_pb2, to_tensor
 
 CARD = {

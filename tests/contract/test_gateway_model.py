@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 import pytest
 
-from gateway.reply import SIGNATURE_VERSION
 from pynumdraw.ink import INK_VERSION, clip_strokes, rasterise
+from pynumdraw.signature import SIGNATURE_VERSION
 from pynumdraw.wire import PREDICT, from_tensor, model_spec, serving_pb2, to_tensor
 from tests import stack
 from tests.contract.test_gateway_api import ask

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from gateway.errors import BadModelReply, Busy, GatewayError, ServingTimeout, ServingUnavailable, VersionNotServed
-from gateway.reply import SIGNATURE_VERSION, Prediction
+from gateway.reply import Prediction
 from gateway.serving import ServedVersion, ServingClient
 from gateway.settings import Settings
 from pynumdraw.ink import INK_VERSION
+from pynumdraw.signature import SIGNATURE_VERSION
 from pynumdraw.wire import from_tensor, serving_pb2, to_tensor
 from tests.contract.fake_serving import CARD, FakeServing, serve, text, typed
 from tests.stack import free_port, wait_until

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 
 from pynumdraw import ink
+from pynumdraw.signature import SIGNATURE_VERSION, SIGNATURES
 from pynumdraw.store import ModelStore
-from pynumdraw.store.graph import GRAPH, OPERATIONS, SIGNATURES, WARMUP
+from pynumdraw.store.graph import GRAPH, OPERATIONS, WARMUP
 from pynumdraw.store.saved_model_pb2 import SavedModel
 from pynumdraw.wire import from_tensor, serving_pb2
 from tests.stack import wait_until
 from trainer import non_digits, strokes
 from trainer.calibrate import Calibration
 from trainer.config import TINY
-from trainer.export import SIGNATURE_VERSION, WARMUP_BATCHES, export, open_session
+from trainer.export import WARMUP_BATCHES, export, open_session
 from trainer.model import Network, Weights
 
 ROOT = Path(__file__).parents[2]
