@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from tests.chart import tools
+from tests.chart.console import Console
+from tests.chart.fake_cluster import FakeCluster
 
 Manifest = dict[str, Any]
 KUBERNETES = ("1.32", "1.36")  # the oldest that the chart takes, and the newest that it was tried on
@@ -103,3 +105,19 @@ def refusal() -> Callable[..., str]:
         return str(info.value)
 
     return refused
+
+
+@pytest.fixture
+def cluster(render):
+    with FakeCluster(render(**{"model.version": 2, "gateway.replicas": 1})) as cluster:
+        cluster.pod("gateway", "gateway-a")
+        cluster.answers["gateway-a"] = {
+            "answers": {"window_s": 60, "by_version": {"1": 30, "2": 70}},
+            "serving": [{"address": "ab12cd34", "version": 2, "state": "AVAILABLE", "error": None}],
+        }
+        yield cluster
+
+
+@pytest.fixture
+def console(cluster, tmp_path, capsys):
+    return Console(cluster, tmp_path, capsys)

@@ -1,10 +1,12 @@
 """A fake Kubernetes API server: it answers what `python -m k8s` asks from Python objects that a test sets."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.chart.conftest import Render
 from tests.chart.fake_api import FakeApi
+
+if TYPE_CHECKING:
+    from tests.chart.conftest import Render
 
 NAMESPACE = "drawing"
 COMPONENT = "app.kubernetes.io/component"
@@ -15,7 +17,7 @@ class FakeCluster(FakeApi):
 
     namespace = NAMESPACE
 
-    def __init__(self, render: Render) -> None:
+    def __init__(self, render: "Render") -> None:
         self.render = render
         self.pods: list[dict[str, Any]] = []
         self.logs: dict[str, str] = {}
