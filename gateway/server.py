@@ -38,7 +38,7 @@ from gateway.telemetry import Telemetry
 
 ACCEPTED_AT_A_TIME = 32  # connections, each time the loop turns; their descriptors are free again two or three turns after they are closed
 MAX_CONNECTIONS = 1000
-HANDSHAKE_S = 0.1  # that a connection which has begun may take to be one
+HANDSHAKE_S = 0.1  # that a handshake which has begun may take to end
 ON_THE_WAY_S = 1.0  # that a request which was sent before the listener closed may take to us
 SO_ATTACH_FILTER = 26  # Linux's include/uapi/asm-generic/socket.h; the filter's form: include/uapi/linux/filter.h
 _NO_SYN = (0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF)  # load TCP's flags; is it SYN? drop; take

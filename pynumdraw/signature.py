@@ -1,6 +1,6 @@
-"""The signatures of a version, in which the trainer writes, the store refuses others, and the gateway reads."""
+"""The signatures that every version has: the trainer writes them, the store takes no others, the gateway reads them."""
 
-SIGNATURE_VERSION = 2  # raised whenever SIGNATURES change; a gateway reads one version, and refuses a model of another
+SIGNATURE_VERSION = 2  # raised whenever SIGNATURES change; `trainer gate` compares no others, the gateway looks at the outputs themselves
 
 SIGNATURES = {
     "serving_default": (

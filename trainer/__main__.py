@@ -70,8 +70,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     drawings = load_drawings(args.drawings) if args.drawings else None
     evaluations = [evaluate(store, version, args.data, drawings) for version in versions]
-    for name, *values, conditions in table(evaluations)[1]:
-        print(f"{name:55s}", *(f"{value:>21s}" for value in values), f"  {conditions}")
+    heads, rows = table(evaluations)
+    for name, *values, conditions in (heads, *rows):
+        print(f"{name:55s}", *(f"{value:>27s}" for value in values), f"  {conditions}")
     if args.card:
         write_card(args.card, evaluations)
         print(f"wrote {args.card}", file=sys.stderr)

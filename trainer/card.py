@@ -50,8 +50,9 @@ finished.
 - Pen width in the frame {pen} px, with which drawings have MNIST's mean mass of ink.
 - Temperature ({temperature:.3f} in the last `{recipe}`): fitted on the validation images and on fresh drawn digits, each as they are and
   warped, so that confidence also holds for writers who are not MNIST's. `is_digit_probability` is fitted separately, to that score and
-  that energy, on the same digits and fresh non-digits (none of a digit's shape), at a prior of {prior:g}; a drawing is accepted from
-  {threshold:.3f} on, which rejects {rejected:.1%} of the validation and drawn digits when they are warped harder than for training.
+  that energy, on the same digits and fresh non-digits (none of a digit's shape), at a prior of {prior:g}; a drawing is accepted from a
+  threshold on ({threshold:.3f} in the last `{recipe}`) which rejects {rejected:.1%} of the validation and drawn digits when they are
+  warped harder than for training.
   Ambiguous: accepted, the likeliest digit's probability at most {max_probability:g}, that of the two likeliest at least {min_pair:g}.
 - `confidence` = `is_digit_probability` x the likeliest digit's probability: the probability that the drawing is a digit and that digit,
   where {prior:.0%} of the drawings are digits. For another share, multiply the odds of `is_digit_probability` by
@@ -60,13 +61,14 @@ finished.
 ## Metrics
 
 {models}
-Where there are several, mean ± standard deviation. "Let through" and "rejected" are at the served threshold.
+Where there are several, mean ± standard deviation, and the outermost ends of intervals. "Let through" and "rejected" are at the served
+threshold.
 
 {table}
 
 ECE is over 15 bins of equal width. Without more words it is that of the likeliest digit's probability, given that the drawing is a digit;
 the row beside it says what a perfectly calibrated model with such predictions would score by chance at that n. The rows of `confidence`
-are of the answers that are given where some of the drawings are no digits.
+are of the answers that are given where some of the drawings are no digits. The pictures show the last `{recipe}`.
 
 ![Reliability diagrams](model-card/reliability.png)
 
@@ -124,7 +126,10 @@ def table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]
     """Heads and rows: each metric's name, its value for each recipe, its conditions. Of several versions: mean ± standard deviation."""
     groups = _by_recipe(evaluations)
     columns = [zip(*(evaluation.metrics for evaluation in group), strict=True) for group in groups.values()]
-    rows = [[cells[0][0].name, *map(format_mean, cells), cells[0][0].conditions] for cells in zip(*columns, strict=True)]
+    rows = []
+    for cells in zip(*columns, strict=True):
+        ((name, conditions),) = {(metric.name, metric.conditions) for cell in cells for metric in cell}  # the same for all
+        rows.append([name, *map(format_mean, cells), conditions])
     return ["metric", *groups, "conditions"], rows
 
 

@@ -265,9 +265,9 @@ def _confidence_metrics(name: str, digits: _Predicted, non_digits: Outputs, mixt
     for share, mixture in zip(NON_DIGIT_SHARES, mixtures, strict=True):
         low, high = mixture.ece_interval()
         mix = f"{prefix}: confidence, {share:.0%} non-digits"
-        interval = f"95 % interval {low:.4f} to {high:.4f} by bootstrap"
+        how = f"{counts}, weighted to the mix, odds shifted to it; in brackets the 95 % interval by bootstrap"
         rows += [
-            Metric(f"{mix}: ECE", mixture.ece(), "", f"{counts}, weighted to the mix, odds shifted to it; {interval}"),
+            Metric(f"{mix}: ECE", mixture.ece(), "", how, (low, high)),
             Metric(f"{mix}: NLL", mixture.nll(), "nats", f"{counts}; of the answers, each right or wrong"),
             percent(f"{mix}: right from 0.99 on", mixture.accuracy_from(0.99), f"{counts}; of the answers with that confidence"),
         ]

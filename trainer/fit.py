@@ -27,7 +27,7 @@ from trainer.synthetic import SyntheticSet, draw
 from trainer.train import train
 
 CONFIDENCE_EDGES = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0]  # finer where most predictions are; arbitrary
-_SCANNED_SHARE = 0.12  # of non-digits made of MNIST's digits, beside those drawn; arbitrary
+_SCANNED_SHARE = 0.12  # frames made of MNIST's digits for each non-digit that is drawn; arbitrary
 _VALIDATION_SEED = 1_000_003  # of the drawings for validation, the same for every run; arbitrary, but never a training seed
 _TEST_SEED = 1_000_033  # of the non-digits beside the test digits; arbitrary, but none of the seeds before
 

@@ -25,6 +25,8 @@ class Metric:
     """One of the keys of `_DECIMALS`."""
     conditions: str = ""
     """What it was measured on, and how."""
+    interval: tuple[float, float] | None = None
+    """That holds `value` in 95 % of cases."""
 
     def __str__(self) -> str:
         return format_mean([self])
@@ -36,13 +38,20 @@ def percent(name: str, share: float | None, conditions: str = "") -> Metric:
 
 
 def format_mean(metrics: Sequence[Metric]) -> str:
-    """The mean ± standard deviation of one metric of several models, with its unit; the value alone where there is one model."""
+    """The mean ± standard deviation of one metric of several models, with its unit; the value alone where there is one model.
+
+    In brackets the interval of the one that has one; of several models, its outermost ends.
+    """
     values = [metric.value for metric in metrics if metric.value is not None]
     if len(values) < len(metrics):
         return "not measured"
     unit = metrics[0].unit
     numbers = [float(np.mean(values)), float(np.std(values, ddof=1))] if len(values) > 1 else values
-    return " ± ".join(f"{number:,.{_DECIMALS[unit]}f}" for number in numbers) + (f" {unit}" if unit else "")
+    decimals = _DECIMALS[unit]
+    text = " ± ".join(f"{number:,.{decimals}f}" for number in numbers) + (f" {unit}" if unit else "")
+    if intervals := [metric.interval for metric in metrics if metric.interval]:
+        text += f" ({min(low for low, _ in intervals):,.{decimals}f} to {max(high for _, high in intervals):,.{decimals}f})"
+    return text
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is no digit, drawn as strokes and rasterised like the digits, so that nothing but the shape tells them apart.
+"""What is no digit: drawn as strokes and rasterised like the digits, so that nothing but the shape tells them apart, or made of scans.
 
 Letters (`glyphs/`), signs and what else `signs` draws, invented characters, figures, scribbles, several digits at once, crossed-out,
 extended, turned and overlaid digits; and frames that no pen draws. Some letters may be read as a digit, as in real alphabets: so the model

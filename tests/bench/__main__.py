@@ -30,7 +30,7 @@ from tests.bench.shares import print_shares
 from tests.bench.store import costs
 
 
-def conditions(store: Path) -> Iterator[str]:
+def conditions(store: Path, serving: str | None) -> Iterator[str]:
     """What the numbers depend on."""
     model = "unknown"
     cpuinfo = Path("/proc/cpuinfo")
@@ -40,6 +40,9 @@ def conditions(store: Path) -> Iterator[str]:
     parts = ("flask", "uvicorn", "grpcio", "numpy", "pillow", "protobuf")
     packages = ", ".join(f"{name} {version(name)}" for name in parts)
     yield f"versions  Python {platform.python_version()}, {packages}, {wrk_version()}"
+    if serving:
+        yield f"model     what {serving} serves"
+        return
     number = stack.newest_version(store)
     manifest = json.loads((store / "digits" / str(number) / "manifest.json").read_text())
     yield f"model     digits version {number}, recipe {manifest.get('recipe', 'unknown')}, one thread within an operation"
@@ -113,7 +116,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if bool(chosen.peer) != bool(chosen.peer_body):
         parser.error("--peer and --peer-body belong together")
-    print(*conditions(chosen.store), sep="\n")
+    print(*conditions(chosen.store, chosen.serving), sep="\n")
     print(*costs(chosen.store), sep="\n")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bodies = write_bodies(Path(scratch))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,7 @@ def test_all_addresses_are_ipv6_and_ipv4_and_ipv4_alone_where_the_kernel_has_no_
         assert listener.getsockname()[0] == "0.0.0.0"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such filters")
 def test_a_listener_that_is_about_to_close_takes_nobody_new_and_ends_nothing_that_has_begun() -> None:
     with listen("::", 0) as listener:
         for host in ("127.0.0.1", "::1"):

@@ -221,9 +221,11 @@ def test_scores_count_the_errors_of_each_digit():
         ([metrics.percent("accuracy", share) for share in (0.99, 0.98)], "98.50 ± 0.71 %"),
         ([metrics.Metric("AUROC", 0.5, "")], "0.5000"),
         ([metrics.Metric("size", 224_811, "parameters")], "224,811 parameters"),
+        ([metrics.Metric("ECE", 0.5, "", "", (0.4, 0.61))], "0.5000 (0.4000 to 0.6100)"),
+        ([metrics.Metric("ECE", 0.5, "", "", ends) for ends in ((0.4, 0.6), (0.3, 0.5))], "0.5000 ± 0.0000 (0.3000 to 0.6000)"),
         ([metrics.Metric("time", value, "ms") for value in (1.0, None)], "not measured"),
     ],
-    ids=["one", "mean and standard deviation", "no unit", "a count", "not measured everywhere"],
+    ids=["one", "mean and standard deviation", "no unit", "a count", "an interval", "intervals", "not measured everywhere"],
 )
 def test_a_metric_is_written_with_its_unit(metrics_of_versions, text):
     assert metrics.format_mean(metrics_of_versions) == text
