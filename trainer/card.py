@@ -119,7 +119,7 @@ def write_card(path: Path, evaluations: Sequence[Evaluation]) -> None:
     risk_coverage_png(pictures / "risk-coverage.png", {t: m.risk_coverage() for t, m in zip(titles, mixtures, strict=True)})
     confusion_png(pictures / "confusion.png", "MNIST test", last.scores["MNIST test"].confusion)
     contact_sheet(pictures / "errors.png", last.errors.frames, last.errors.captions, columns=8)
-    path.write_text(_page(evaluations), encoding="utf-8")
+    path.write_text(_page(evaluations, last), encoding="utf-8")
 
 
 def table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]]:
@@ -140,9 +140,9 @@ def _by_recipe(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]
     return groups
 
 
-def _page(evaluations: Sequence[Evaluation]) -> str:
+def _page(evaluations: Sequence[Evaluation], last: Evaluation) -> str:
+    """The page. last: what the pictures show, and the text where it tells of one version."""
     groups = _by_recipe(evaluations)
-    last = next(iter(groups.values()))[-1]
     made, calibration = last.manifest, last.manifest["calibration"]
     recipe = _recipe(last)
     heads, rows = table(evaluations)
